@@ -40,6 +40,12 @@ struct Send {                          // One text frame; `text` is shared by ev
     bool counts = true;                // false: answers to requests do not count against queue_bytes.
     std::uint32_t channel = 0;         // Not 0: droppable for slow_consumer = "latest".
 };
+// The same frame to many: the driver takes one count for all of them. Like Send with counts = true.
+struct Fanout {
+    std::vector<SessionId> sessions;
+    SharedBytes text;
+    std::uint32_t channel = 0;
+};
 struct Close { SessionId session; std::uint16_t code = 1000; std::string reason; };   // After what was sent before.
 struct HoldInput { SessionId session; bool hold = true; };   // Stop or go on reading commands of this peer.
 struct BackendReply { std::uint64_t token = 0; codec::backend::Reply reply; };
@@ -51,7 +57,7 @@ struct AuthorizeRequest {              // Ask the application's authorize_url; a
 };
 struct Mail;                           // domain/mail.h; a value, may cross threads.
 struct MailTo { std::uint32_t shard = 0; std::unique_ptr<Mail> mail; };
-using Effect = std::variant<Send, Close, HoldInput, BackendReply, AuthorizeRequest, MailTo>;
+using Effect = std::variant<Send, Fanout, Close, HoldInput, BackendReply, AuthorizeRequest, MailTo>;
 using Effects = std::vector<Effect>;
 
 struct ShardIdentity {
