@@ -1,0 +1,162 @@
+#include "base/log.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+
+#include <spdlog/async.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+namespace starling::log {
+namespace {
+
+constexpr std::size_t kQueueLines = 8192;
+constexpr std::size_t kFieldBytes = 1024;
+
+struct Writer {
+    std::shared_ptr<spdlog::details::thread_pool> pool;
+    std::shared_ptr<spdlog::async_logger> logger;
+};
+Writer writer;                         // Set before the shards start and after they ended.
+
+// Read by every shard, set on reload: relaxed, for a line more or less at the change does no harm.
+std::atomic<Level> minimum{Level::info};
+
+spdlog::level::level_enum to_spdlog(Level level) {
+    switch (level) {
+        case Level::debug: return spdlog::level::debug;
+        case Level::info: return spdlog::level::info;
+        case Level::warning: return spdlog::level::warn;
+        case Level::error: return spdlog::level::err;
+        case Level::off: break;
+    }
+    return spdlog::level::off;
+}
+
+std::string_view name(Level level) {
+    switch (level) {
+        case Level::debug: return "debug";
+        case Level::info: return "info";
+        case Level::warning: return "warning";
+        case Level::error: return "error";
+        case Level::off: break;
+    }
+    return "off";
+}
+
+// The size of the UTF-8 sequence at the front, 0 where there is none.
+std::size_t sequence_size(std::string_view text) {
+    const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char first = at(0);
+    const std::size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    if (size > text.size()) { return 0; }
+    for (std::size_t i = 1; i < size; ++i) {
+        if ((at(i) & 0xc0) != 0x80) { return 0; }
+    }
+    if (first == 0xe0 && at(1) < 0xa0) { return 0; }
+    if (first == 0xed && at(1) > 0x9f) { return 0; }
+    if (first == 0xf0 && at(1) < 0x90) { return 0; }
+    if (first == 0xf4 && at(1) > 0x8f) { return 0; }
+    return size;
+}
+
+void append_escaped(std::string& out, std::string_view text) {
+    static constexpr char kHex[] = "0123456789abcdef";
+    const bool cut = text.size() > kFieldBytes;
+    if (cut) { text = text.substr(0, kFieldBytes); }
+    while (!text.empty()) {
+        const auto first = static_cast<unsigned char>(text[0]);
+        const std::size_t size = sequence_size(text);
+        if (size == 0) {
+            out += "\\ufffd";
+            text.remove_prefix(1);
+            continue;
+        }
+        // C1 controls (U+0080 to U+009F) too: some terminals take them for escape sequences.
+        const bool c1 = size == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0;
+        if (first == '"' || first == '\\') {
+            out += '\\';
+            out += text[0];
+        } else if (first < 0x20 || first == 0x7f || c1) {
+            const auto code = c1 ? static_cast<unsigned char>(text[1]) : first;
+            out += "\\u00";
+            out += kHex[code >> 4];
+            out += kHex[code & 15];
+        } else {
+            out.append(text.substr(0, size));
+        }
+        text.remove_prefix(size);
+    }
+    if (cut) { out += "..."; }
+}
+
+}  // namespace
+
+std::optional<Level> parse_level(std::string_view text) {
+    for (const Level level : {Level::debug, Level::info, Level::warning, Level::error, Level::off}) {
+        if (text == name(level)) { return level; }
+    }
+    return std::nullopt;
+}
+
+std::string format(Level level, std::int64_t wall_ms, std::string_view event, std::initializer_list<Field> fields) {
+    const std::time_t seconds = wall_ms / 1000;
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    std::string line = fmt::format(R"({{"time":"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z","level":"{}","event":")",
+                                   parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
+                                   parts.tm_sec, wall_ms % 1000, name(level));
+    append_escaped(line, event);
+    line += '"';
+    for (const Field& field : fields) {
+        line += ",\"";
+        append_escaped(line, field.name);
+        line += "\":";
+        if (field.is_number) {
+            line += std::to_string(field.number);
+        } else {
+            line += '"';
+            append_escaped(line, field.text);
+            line += '"';
+        }
+    }
+    line += '}';
+    return line;
+}
+
+void start(Level level) {
+    set_level(level);
+    writer.pool = std::make_shared<spdlog::details::thread_pool>(kQueueLines, 1);
+    writer.logger = std::make_shared<spdlog::async_logger>("starling", std::make_shared<spdlog::sinks::stderr_sink_mt>(),
+                                                           writer.pool, spdlog::async_overflow_policy::overrun_oldest);
+    writer.logger->set_pattern("%v");
+    writer.logger->set_level(spdlog::level::trace);
+    writer.logger->flush_on(spdlog::level::info);
+}
+
+void set_level(Level level) { minimum.store(level, std::memory_order_relaxed); }
+
+void stop() {
+    writer.logger.reset();
+    writer.pool.reset();
+}
+
+void write(Level level, std::string_view event, std::initializer_list<Field> fields) {
+    if (level < minimum.load(std::memory_order_relaxed)) { return; }
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto wall_ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+    std::string line = format(level, wall_ms, event, fields);
+    if (writer.logger) {
+        writer.logger->log(to_spdlog(level), line);
+        return;
+    }
+    line += '\n';
+    std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+std::uint64_t dropped() { return writer.pool ? writer.pool->overrun_counter() : 0; }
+
+}  // namespace starling::log
