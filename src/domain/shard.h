@@ -17,15 +17,10 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "codec/backend.h"
+#include "domain/session_ref.h"
 #include "domain/settings.h"
 
 namespace starling::domain {
-
-struct SessionId {
-    std::uint32_t slot = 0;
-    std::uint32_t generation = 0;
-    bool operator==(const SessionId&) const = default;
-};
 
 struct OpenInfo {
     std::size_t app = 0;               // Index into Settings::apps.

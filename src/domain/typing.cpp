@@ -1,0 +1,57 @@
+#include "domain/typing.h"
+
+#include <algorithm>
+
+namespace starling::domain {
+
+void Typing::on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
+                      std::vector<TypingChange>& out) {
+    const auto it = entries_.find(user);
+    if (it != entries_.end()) {
+        it->second = {now + timeout, by};
+        return;
+    }
+    entries_.emplace(std::string(user), Entry{now + timeout, by});
+    out.push_back({std::string(user), true});
+}
+
+void Typing::on_stop(std::string_view user, std::vector<TypingChange>& out) {
+    const auto it = entries_.find(user);
+    if (it == entries_.end()) { return; }
+    out.push_back({it->first, false});
+    entries_.erase(it);
+}
+
+void Typing::on_gone(std::string_view user, SessionRef by, std::vector<TypingChange>& out) {
+    const auto it = entries_.find(user);
+    if (it != entries_.end() && it->second.by == by) { on_stop(user, out); }
+}
+
+std::vector<std::string> Typing::users_except(std::string_view user) const {
+    std::vector<std::string> out;
+    for (const auto& [name, entry] : entries_) {
+        if (name != user) { out.push_back(name); }
+    }
+    return out;
+}
+
+std::optional<Instant> Typing::next_deadline() const {
+    std::optional<Instant> first;
+    for (const auto& [name, entry] : entries_) {
+        if (!first || entry.ends < *first) { first = entry.ends; }
+    }
+    return first;
+}
+
+void Typing::on_deadline(Instant now, std::vector<TypingChange>& out) {
+    for (auto it = entries_.begin(); it != entries_.end();) {
+        if (it->second.ends > now) {
+            ++it;
+            continue;
+        }
+        out.push_back({it->first, false});
+        it = entries_.erase(it);
+    }
+}
+
+}  // namespace starling::domain

@@ -1,0 +1,44 @@
+#pragma once
+// Who is typing in one channel. A user who stops refreshing is dropped after the timeout, so a lost
+// "stop" heals itself.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "domain/session_ref.h"
+
+namespace starling::domain {
+
+struct TypingChange {
+    std::string user_id;
+    bool active = false;
+    bool operator==(const TypingChange&) const = default;
+};
+
+class Typing {
+ public:
+    // `by` is the connection that types; absent for the backend.
+    void on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
+                  std::vector<TypingChange>& out);
+    void on_stop(std::string_view user, std::vector<TypingChange>& out);
+    // The connection left the channel or broke: what it typed last ends.
+    void on_gone(std::string_view user, SessionRef by, std::vector<TypingChange>& out);
+    std::vector<std::string> users_except(std::string_view user) const;
+    bool empty() const { return entries_.empty(); }
+
+    std::optional<Instant> next_deadline() const;
+    void on_deadline(Instant now, std::vector<TypingChange>& out);
+
+ private:
+    struct Entry {
+        Instant ends;
+        std::optional<SessionRef> by;
+    };
+    std::map<std::string, Entry, std::less<>> entries_;
+};
+
+}  // namespace starling::domain
