@@ -1,0 +1,42 @@
+#pragma once
+// At most one message for each key and window: the first goes at once, the latest of a window at its
+// end. The latest for each key is kept for newcomers, at most kKeysMax of them.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "codec/message.h"
+#include "domain/session_ref.h"
+
+namespace starling::domain {
+
+class Conflation {
+ public:
+    static constexpr std::size_t kKeysMax = 1000;
+    struct Item {
+        Message message;
+        std::optional<SessionRef> except;    // The publisher that asked for no echo.
+    };
+
+    void on_publish(Item item, Duration window, Instant now, std::vector<Item>& out);
+    std::vector<Message> latest() const;     // In the order in which the keys were last written.
+    bool empty() const { return entries_.empty(); }
+    std::optional<Instant> next_deadline() const;
+    void on_deadline(Duration window, Instant now, std::vector<Item>& out);
+
+ private:
+    struct Entry {
+        Item latest;
+        std::uint64_t written = 0;
+        Instant window_ends{};
+        bool pending = false;                // `latest` has not been sent.
+    };
+    std::map<std::string, Entry, std::less<>> entries_;
+    std::map<std::uint64_t, std::string> order_;   // written -> key
+    std::uint64_t writes_ = 0;
+};
+
+}  // namespace starling::domain
