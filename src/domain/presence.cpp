@@ -82,17 +82,9 @@ std::vector<Member> Presence::page(std::string_view after, std::size_t limit) co
     return out;
 }
 
-std::optional<std::string> Presence::data_of(std::string_view user) const {
+std::vector<SessionRef> Presence::holders_of(std::string_view user) const {
     const auto it = users_.find(user);
-    return it == users_.end() ? std::nullopt : it->second.member.data;
-}
-
-std::vector<SessionRef> Presence::holders() const {
-    std::vector<SessionRef> out;
-    for (const auto& [name, user] : users_) {
-        out.insert(out.end(), user.holders.begin(), user.holders.end());
-    }
-    return out;
+    return it == users_.end() ? std::vector<SessionRef>{} : it->second.holders;
 }
 
 std::uint64_t Presence::snapshot_point() {

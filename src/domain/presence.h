@@ -61,9 +61,7 @@ class Presence {
     std::vector<Member> members() const;
     // Up to `limit` members after `after` in the order of user ids.
     std::vector<Member> page(std::string_view after, std::size_t limit) const;
-    bool holds(std::string_view user) const { return users_.contains(user); }
-    std::optional<std::string> data_of(std::string_view user) const;
-    std::vector<SessionRef> holders() const;
+    std::vector<SessionRef> holders_of(std::string_view user) const;
     // Where a snapshot taken now stands; the subscriber passes it back in its hub entry.
     std::uint64_t snapshot_point();
 

@@ -1,0 +1,356 @@
+// The backend's requests: to one home, or to every shard, and their answers gathered.
+
+#include <algorithm>
+
+#include "domain/state.h"
+
+namespace starling::domain {
+
+namespace {
+
+std::string to_hex(std::string_view text) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string out;
+    for (const unsigned char c : text) {
+        out += kDigits[c >> 4];
+        out += kDigits[c & 15];
+    }
+    return out;
+}
+
+std::optional<std::string> from_hex(std::string_view text) {
+    if (text.empty() || text.size() % 2 != 0) { return std::nullopt; }
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); i += 2) {
+        int value = 0;
+        for (const char c : text.substr(i, 2)) {
+            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+            if (digit < 0) { return std::nullopt; }
+            value = value * 16 + digit;
+        }
+        out += static_cast<char>(value);
+    }
+    return out;
+}
+
+backend::Reply error(ErrorCode code, std::string message) { return backend::error_reply({code, std::move(message)}); }
+
+backend::Reply bad_cursor() { return error(ErrorCode::bad_request, "cursor: is none of ours"); }
+
+}  // namespace
+
+void Shard::on_backend(std::uint64_t token, std::size_t app, backend::Request request, Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    s.ask(token, static_cast<std::uint32_t>(app), std::move(request));
+}
+
+void Shard::State::answer_now(std::uint64_t token, backend::Reply answer) {
+    out->push_back(BackendReply{token, std::move(answer)});
+}
+
+void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request request) {
+    Gathering& gathered = gathering[token];
+    gathered.missing = 1;
+    const auto publication = [&](const std::string& channel, std::uint32_t part) {
+        PublishMail mail_out{.channel = {app, channel}};
+        mail_out.message.id = message_id();
+        mail_out.message.time = now.wall_ms;
+        mail_out.token = token;
+        mail_out.token_shard = self.index;
+        mail_out.part = part;
+        return mail_out;
+    };
+    const auto notification = [&](const std::string& user, std::string data, std::optional<std::string> key,
+                                  std::uint32_t part) {
+        NotifyMail mail_out{.app = app, .user_id = user, .message = {}, .key = std::move(key)};
+        mail_out.message = {.id = message_id(), .data = std::move(data), .time = now.wall_ms};
+        mail_out.token = token;
+        mail_out.token_shard = self.index;
+        mail_out.part = part;
+        mail(home_of_user(app, user), std::move(mail_out));
+    };
+    const auto expect_many = [&](std::size_t count) {
+        gathered.many = true;
+        gathered.missing = static_cast<std::uint32_t>(count);
+        gathered.results.resize(count, std::unexpected(Error{}));
+    };
+    if (auto* call = std::get_if<backend::PublishMessage>(&request)) {
+        PublishMail mail_out = publication(call->channel, 0);
+        mail_out.message.data = std::move(call->data);
+        mail_out.message.event = std::move(call->event);
+        mail_out.message.conflate_key = std::move(call->conflate_key);
+        mail_out.message.user_id = call->user_id.value_or("");
+        mail_out.key = std::move(call->key);
+        if (call->exclude) { mail_out.except = parse_connection_id(*call->exclude); }
+        gathered.results.resize(1, std::unexpected(Error{}));
+        mail(home_of(mail_out.channel), std::move(mail_out));
+        return;
+    }
+    if (auto* call = std::get_if<backend::Broadcast>(&request)) {
+        expect_many(call->channels.size());
+        for (std::uint32_t part = 0; part < call->channels.size(); ++part) {
+            const std::string& channel = call->channels[part];
+            if (auto bad = native::check_channel(channel, settings->wire.channel_bytes, "channels")) {
+                gathered.results[part] = std::unexpected(std::move(*bad));
+                --gathered.missing;
+                continue;
+            }
+            PublishMail mail_out = publication(channel, part);
+            mail_out.message.data = call->data;
+            mail_out.message.event = call->event;
+            mail_out.key = call->key;
+            mail(home_of(mail_out.channel), std::move(mail_out));
+        }
+        if (gathered.missing == 0) { finish(token, gathered); }
+        return;
+    }
+    if (auto* call = std::get_if<backend::Notify>(&request)) {
+        gathered.results.resize(1, std::unexpected(Error{}));
+        notification(call->user_id, std::move(call->data), std::move(call->key), 0);
+        return;
+    }
+    if (auto* call = std::get_if<backend::NotifyMany>(&request)) {
+        expect_many(call->users.size());
+        for (std::uint32_t part = 0; part < call->users.size(); ++part) {
+            if (auto bad = native::check_user(call->users[part], settings->wire.user_bytes, "users")) {
+                gathered.results[part] = std::unexpected(std::move(*bad));
+                --gathered.missing;
+                continue;
+            }
+            notification(call->users[part], call->data, call->key, part);
+        }
+        if (gathered.missing == 0) { finish(token, gathered); }
+        return;
+    }
+    if (std::holds_alternative<backend::GetNodes>(request)) {
+        // Counts come from every shard.
+        gathered.request = request;
+        gathered.missing = self.count;
+        for (std::uint32_t shard = 0; shard < self.count; ++shard) { mail(shard, AskMail{token, self.index, app, request}); }
+        return;
+    }
+    std::optional<std::uint32_t> only;
+    if (auto* call = std::get_if<backend::SendDirect>(&request)) {
+        const auto session = parse_connection_id(call->connection_id);
+        if (!session) {
+            gathering.erase(token);
+            answer_now(token, error(ErrorCode::not_found, "connectionId: no such connection"));
+            return;
+        }
+        only = session->shard;
+    }
+    std::visit(
+        [&](const auto& call) {
+            if constexpr (requires { call.channel; } && !requires { call.user_id; }) {
+                only = home_of({app, call.channel});
+            }
+        },
+        request);
+    if (auto* call = std::get_if<backend::Typing>(&request)) { only = home_of({app, call->channel}); }
+    gathered.request = request;
+    gathered.missing = only ? 1 : self.count;
+    for (std::uint32_t shard = 0; shard < self.count; ++shard) {
+        if (!only || *only == shard) { mail(shard, AskMail{token, self.index, app, request}); }
+    }
+}
+
+void Shard::State::on(AskMail& asked) {
+    AnswerMail answer{.token = asked.token, .reply = {}, .channels = {}, .connections = {}, .count = 0};
+    const std::uint32_t app = asked.app;
+    const auto sessions_of = [&](const std::string& user) {
+        std::vector<std::uint32_t> slots;
+        if (const auto it = users.find(key_of(app, user)); it != users.end()) { slots = it->second; }
+        return slots;
+    };
+    if (auto* call = std::get_if<backend::SendDirect>(&asked.request)) {
+        const auto ref = parse_connection_id(call->connection_id);
+        Session* session = find(ref->id);
+        if (session == nullptr || session->app != app || session->state != Session::State::open) {
+            answer.reply = error(ErrorCode::not_found, "connectionId: no such connection");
+        } else {
+            send(ref->id, shared(native::encode_direct(call->data)));
+            answer.reply = backend::Reply{202, ""};
+        }
+    } else if (auto* typing = std::get_if<backend::Typing>(&asked.request)) {
+        TypingMail typing_mail{.channel = {app, typing->channel}, .session = {}, .user_id = typing->user_id};
+        typing_mail.active = typing->active;
+        on(typing_mail);
+        answer.reply = backend::Reply{204, ""};
+    } else if (auto* list = std::get_if<backend::PresenceList>(&asked.request)) {
+        HomeChannel* channel = find_home({app, list->channel});
+        std::string after;
+        if (list->cursor) {
+            const auto decoded = from_hex(*list->cursor);
+            if (!decoded) { answer.reply = bad_cursor(); }
+            after = decoded.value_or("");
+        }
+        if (!answer.reply) {
+            std::vector<Member> page;
+            if (channel != nullptr) { page = channel->presence.page(after, std::size_t{list->limit} + 1); }
+            std::optional<std::string> cursor;
+            if (page.size() > list->limit) {
+                page.pop_back();
+                cursor = to_hex(page.back().user_id);
+            }
+            const std::uint64_t count = channel == nullptr ? 0 : channel->presence.count();
+            answer.reply = backend::Reply{200, backend::encode_presence(count, page, cursor, false)};
+        }
+    } else if (auto* count = std::get_if<backend::PresenceCount>(&asked.request)) {
+        HomeChannel* channel = find_home({app, count->channel});
+        answer.reply = backend::Reply{200, backend::encode_count(channel == nullptr ? 0 : channel->presence.count())};
+    } else if (auto* history = std::get_if<backend::History>(&asked.request)) {
+        HomeChannel& channel = home({app, history->channel});
+        if (!channel.history) {
+            answer.reply = backend::Reply{200, backend::encode_history({}, {})};
+        } else {
+            channel.history->on_deadline(now.instant);
+            const auto page = channel.history->page({.since = history->since,
+                                                     .limit = history->limit,
+                                                     .reverse = history->reverse,
+                                                     .bytes_max = settings->recover_bytes});
+            answer.reply = page ? backend::Reply{200, backend::encode_history(channel.history->top(), *page)}
+                                : error(ErrorCode::unrecoverable, "since: the log does not continue this position (" +
+                                                                      std::string(name(page.error())) + ")");
+        }
+        settle(channel);
+    } else if (auto* erase = std::get_if<backend::DeleteHistory>(&asked.request)) {
+        delete_history({app, erase->channel});
+        answer.reply = backend::Reply{204, ""};
+    } else if (auto* channels = std::get_if<backend::ListChannels>(&asked.request)) {
+        for (const auto& channel : hub) {
+            if (channel.references == 0 || channel.entries.empty() || channel.ref.app != app) { continue; }
+            if (!channel.ref.name.starts_with(channels->prefix)) { continue; }
+            answer.channels.push_back({channel.ref.name, channel.entries.size(), 0});
+        }
+        for (const auto& channel : homes) {
+            if (!channel || channel->ref.app != app || channel->presence.count() == 0) { continue; }
+            if (!channel->ref.name.starts_with(channels->prefix)) { continue; }
+            answer.channels.push_back({channel->ref.name, 0, channel->presence.count()});
+        }
+    } else if (auto* user = std::get_if<backend::GetUser>(&asked.request)) {
+        for (const std::uint32_t slot : sessions_of(user->user_id)) {
+            const Session& session = *sessions[slot];
+            backend::ConnectionInfo info{connection_id(ref_of(session)), self.node_id, session.connected_at, {}};
+            for (const auto& subscription : session.subscriptions) {
+                if (subscription.status == Subscription::Status::active) {
+                    info.channels.push_back(hub[subscription.hub].ref.name);
+                }
+            }
+            answer.connections.push_back(std::move(info));
+        }
+    } else if (auto* kick = std::get_if<backend::DisconnectUser>(&asked.request)) {
+        for (const std::uint32_t slot : sessions_of(kick->user_id)) {
+            close(*sessions[slot], kick->code, kick->reason);
+            ++answer.count;
+        }
+    } else if (auto* add = std::get_if<backend::SubscribeUser>(&asked.request)) {
+        for (const std::uint32_t slot : sessions_of(add->user_id)) {
+            if (find_subscription(*sessions[slot], add->channel) == nullptr) {
+                subscribe_by_server(*sessions[slot], add->channel, add->present, add->presence_data,
+                                    static_cast<Rights>(Right::subscribe));
+            }
+            ++answer.count;
+        }
+    } else if (auto* remove = std::get_if<backend::UnsubscribeUser>(&asked.request)) {
+        for (const std::uint32_t slot : sessions_of(remove->user_id)) {
+            Subscription* subscription = find_subscription(*sessions[slot], remove->channel);
+            if (subscription == nullptr) { continue; }
+            unsubscribe(*sessions[slot], *subscription,
+                        {.departure = Departure::clean, .told = true, .request = {}, .code = "ended",
+                         .reason = "ended by the backend"});
+            ++answer.count;
+        }
+    } else if (std::holds_alternative<backend::GetNodes>(asked.request)) {
+        answer.count = session_count;
+        answer.channels.push_back({"", home_index.size(), 0});
+    }
+    mail(asked.from, std::move(answer));
+}
+
+void Shard::State::on(PublishAnswerMail& part) {
+    const auto it = gathering.find(part.token);
+    if (it == gathering.end()) { return; }
+    it->second.results[part.part] = std::move(part.result);
+    if (--it->second.missing == 0) { finish(part.token, it->second); }
+}
+
+void Shard::State::on(AnswerMail& part) {
+    const auto it = gathering.find(part.token);
+    if (it == gathering.end()) { return; }
+    if (part.reply) {
+        answer_now(part.token, std::move(*part.reply));
+        gathering.erase(it);
+        return;
+    }
+    Gathering& gathered = it->second;
+    std::move(part.channels.begin(), part.channels.end(), std::back_inserter(gathered.channels));
+    std::move(part.connections.begin(), part.connections.end(), std::back_inserter(gathered.connections));
+    gathered.count += part.count;
+    if (--gathered.missing == 0) { finish(part.token, gathered); }
+}
+
+namespace {
+
+// One row a channel, in the order of names, after the cursor.
+backend::Reply channel_page(Gathering& gathered, const backend::ListChannels& call) {
+    std::string after;
+    if (call.cursor) {
+        const auto decoded = from_hex(*call.cursor);
+        if (!decoded) { return bad_cursor(); }
+        after = *decoded;
+    }
+    std::map<std::string, backend::ChannelInfo> rows;
+    for (auto& part : gathered.channels) {
+        if (!after.empty() && part.channel <= after) { continue; }
+        auto& row = rows[part.channel];
+        row.channel = part.channel;
+        row.subscribers += part.subscribers;
+        row.present += part.present;
+    }
+    std::vector<backend::ChannelInfo> page;
+    std::optional<std::string> cursor;
+    for (auto& [name, row] : rows) {
+        if (page.size() == call.limit) {
+            cursor = to_hex(page.back().channel);
+            break;
+        }
+        page.push_back(std::move(row));
+    }
+    return {200, backend::encode_channels(page, cursor, false)};
+}
+
+}  // namespace
+
+void Shard::State::finish(std::uint64_t token, Gathering& gathered) {
+    backend::Reply answer;
+    if (gathered.many) {
+        answer.body = backend::encode_results(gathered.results);
+    } else if (!gathered.results.empty()) {
+        const auto& result = gathered.results[0];
+        answer = result ? backend::Reply{200, backend::encode(*result)} : backend::error_reply(result.error());
+    } else if (auto* list = std::get_if<backend::ListChannels>(&gathered.request)) {
+        answer = channel_page(gathered, *list);
+    } else if (std::holds_alternative<backend::GetUser>(gathered.request)) {
+        answer.body = backend::encode_user(gathered.connections, false);
+    } else if (std::holds_alternative<backend::GetNodes>(gathered.request)) {
+        std::uint64_t channels = 0;
+        for (const auto& part : gathered.channels) { channels += part.subscribers; }
+        const backend::NodeInfo node{.node_id = self.node_id,
+                                     .address = self.address,
+                                     .version = self.version,
+                                     .uptime_ms = (now.instant - started) / 1ms,
+                                     .connections = gathered.count,
+                                     .channels = channels,
+                                     .lease_age_ms = 0,
+                                     .draining = draining};
+        answer.body = backend::encode_nodes({&node, 1});
+    } else {
+        answer.body = backend::encode_connections(gathered.count);
+    }
+    answer_now(token, std::move(answer));
+    gathering.erase(token);
+}
+
+}  // namespace starling::domain

@@ -1,0 +1,356 @@
+// From an open transport to a connected session, and its end.
+//
+//   fresh --connect--> resuming --ResumeAnswer--> attaching --Attached--> open
+//
+// Input is held while the session's old connection and its user's home are asked.
+
+#include "codec/json.h"
+#include "domain/state.h"
+
+namespace starling::domain {
+
+namespace {
+
+constexpr Duration kResumable = 120s;
+
+std::string append_number(std::string text, std::uint64_t value) {
+    char digits[17];
+    std::snprintf(digits, sizeof digits, "-%llx", static_cast<unsigned long long>(value));
+    return text + digits;
+}
+
+std::string seconds(Duration duration) { return std::to_string(duration / 1ms) + " ms"; }
+
+}  // namespace
+
+std::string Shard::State::connection_id(SessionRef session) const {
+    return append_number(append_number(append_number(self.node_id, session.shard), session.id.slot),
+                         session.id.generation);
+}
+
+std::optional<SessionRef> Shard::State::parse_connection_id(std::string_view text) const {
+    if (!text.starts_with(self.node_id)) { return std::nullopt; }
+    text.remove_prefix(self.node_id.size());
+    std::uint32_t parts[3] = {};
+    for (auto& part : parts) {
+        if (text.size() < 2 || text.front() != '-') { return std::nullopt; }
+        text.remove_prefix(1);
+        std::size_t length = 0;
+        while (length < text.size() && text[length] != '-') {
+            const char c = text[length++];
+            const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+            if (digit < 0 || length > 8) { return std::nullopt; }
+            part = part * 16 + static_cast<std::uint32_t>(digit);
+        }
+        if (length == 0) { return std::nullopt; }
+        text.remove_prefix(length);
+    }
+    if (!text.empty() || parts[0] >= self.count) { return std::nullopt; }
+    return SessionRef{parts[0], {parts[1], parts[2]}};
+}
+
+SessionId Shard::on_open(OpenInfo info, Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    std::uint32_t slot = 0;
+    if (s.free_sessions.empty()) {
+        slot = static_cast<std::uint32_t>(s.sessions.size());
+        s.sessions.push_back(std::make_unique<Session>());
+    } else {
+        slot = s.free_sessions.back();
+        s.free_sessions.pop_back();
+    }
+    const std::uint32_t generation = s.sessions[slot]->generation + 1;
+    *s.sessions[slot] = Session{};
+    Session& session = *s.sessions[slot];
+    session.slot = slot;
+    session.generation = generation;
+    session.used = true;
+    session.app = static_cast<std::uint32_t>(info.app);
+    session.connected_at = now.wall_ms;
+    session.opened = now.instant;
+    ++s.session_count;
+    s.wake_session(session, now.instant + s.settings->connect_timeout);
+    const SessionId id{slot, generation};
+    if (info.token) {
+        native::Connect command;
+        command.token = std::move(info.token);
+        s.connect(session, {}, std::move(command));
+    }
+    return id;
+}
+
+void Shard::State::apply_claims(Session& session, codec::jwt::Claims& claims) {
+    session.exp_ms = claims.exp_ms;
+    session.info = std::move(claims.info);
+    session.grants = Grants(claims);
+    session.auto_channels = std::move(claims.channels);
+}
+
+void Shard::State::connect(Session& session, native::RequestId request, native::Connect command) {
+    if (draining) {
+        refuse(session, {ErrorCode::unavailable, "the node is going"}, close_code::node_going, request);
+        return;
+    }
+    if (command.token) {
+        auto claims = codec::jwt::verify(*command.token, settings->apps[session.app].token_keys, now.wall_ms,
+                                         {.user_bytes = settings->wire.user_bytes,
+                                          .info_bytes = settings->wire.presence_bytes});
+        if (claims && claims->channel) {
+            claims = std::unexpected(Error{ErrorCode::unauthenticated, "token: a channel token is no connection token"});
+        }
+        if (!claims) {
+            const bool expired = claims.error().code == ErrorCode::token_expired;
+            refuse(session, claims.error(), expired ? close_code::token_expired : close_code::unauthenticated,
+                   request);
+            return;
+        }
+        session.user_id = claims->sub;
+        apply_claims(session, *claims);
+    } else if (!settings->development) {
+        refuse(session, {ErrorCode::unauthenticated, "token: is missing"}, close_code::unauthenticated, request);
+        return;
+    } else {
+        session.user_id = command.user ? *command.user : "guest-" + rng.word(6);
+    }
+    session.connect_id = request;
+    session.notifications = std::move(command.notifications);
+    session.state = Session::State::resuming;
+    out->push_back(HoldInput{id_of(session), true});
+    const auto old = command.resume ? check_resume(session, *command.resume) : std::nullopt;
+    if (old) {
+        mail(old->shard, ResumeAskMail{ref_of(session), old->id, session.app, session.user_id});
+    } else {
+        attach(session);
+    }
+}
+
+std::string Shard::State::resume_token(const Session& session) const {
+    std::string claims = "{\"sub\":";
+    codec::json::append_string(claims, session.user_id);
+    claims += ",\"iss\":";
+    codec::json::append_string(claims, settings->apps[session.app].id);
+    claims += ",\"channels\":[\"" + connection_id(ref_of(session)) + "\"],\"exp\":";
+    claims += std::to_string(now.wall_ms / 1000 + 86400) + "}";
+    return codec::jwt::sign_hmac(claims, codec::jwt::Algorithm::HS256, settings->resume_secret);
+}
+
+// `channels` names the connection; the issuer is the app, so that no app takes another's.
+std::optional<SessionRef> Shard::State::check_resume(const Session& session, std::string_view token) const {
+    auto key = codec::jwt::make_hmac_key(codec::jwt::Algorithm::HS256, settings->resume_secret);
+    if (!key) { return std::nullopt; }
+    key->issuer = settings->apps[session.app].id;
+    key->require_exp = true;
+    const auto claims = codec::jwt::verify(token, {*key}, now.wall_ms, {});
+    if (!claims || claims->sub != session.user_id || claims->channels.size() != 1) { return std::nullopt; }
+    return parse_connection_id(claims->channels[0]);
+}
+
+void Shard::State::on(ResumeAskMail& ask) {
+    ResumeAnswerMail answer{.session = ask.session.id};
+    if (const Session* live = find(ask.old); live != nullptr) {
+        // The old connection broke and nobody noticed yet.
+        answer.resumed = live->app == ask.app && live->user_id == ask.user_id && live->state == Session::State::open;
+        if (answer.resumed) {
+            answer.grants = live->channel_grants;
+            for (const auto& subscription : live->subscriptions) {
+                if (subscription.granted == 0) { continue; }
+                answer.grants.push_back(
+                    {hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
+            }
+        }
+    } else if (const auto it = ended.find({ask.old.slot, ask.old.generation}); it != ended.end()) {
+        answer.resumed = it->second.resumable && it->second.app == ask.app && it->second.user_id == ask.user_id;
+        if (answer.resumed) { answer.grants = it->second.grants; }
+    }
+    mail(ask.session.shard, std::move(answer));
+}
+
+void Shard::State::on(ResumeAnswerMail& answer) {
+    Session* session = find(answer.session);
+    if (session == nullptr || session->state != Session::State::resuming) { return; }
+    session->resumed = answer.resumed;
+    for (auto& grant : answer.grants) {
+        if (grant.expires_ms == 0) { grant.expires_ms = now.wall_ms + kResumable / 1ms; }
+        session->channel_grants.push_back(std::move(grant));
+    }
+    attach(*session);
+}
+
+void Shard::State::attach(Session& session) {
+    session.state = Session::State::attaching;
+    mail(home_of_user(session.app, session.user_id),
+         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.notifications)});
+    session.notifications.reset();
+}
+
+void Shard::State::on(AttachedMail& attached) {
+    Session* session = find(attached.session);
+    if (session == nullptr) { return; }
+    if (attached.refused) {
+        refuse(*session, *attached.refused, close_code::limit, session->connect_id);
+        return;
+    }
+    session->state = Session::State::open;
+    users[key_of(session->app, session->user_id)].push_back(attached.session.slot);
+    native::Connected frame;
+    frame.id = session->connect_id;
+    frame.connection_id = connection_id(ref_of(*session));
+    frame.user_id = session->user_id;
+    frame.node_id = self.node_id;
+    frame.server_time = now.wall_ms;
+    frame.ping_interval_s = settings->ping_interval / 1s;
+    frame.expires_at = session->exp_ms;
+    frame.resume = resume_token(*session);
+    frame.resumed = session->resumed;
+    frame.notifications = std::move(attached.notifications);
+    reply(attached.session, native::encode(frame));
+    out->push_back(HoldInput{attached.session, false});
+    if (session->exp_ms) {
+        wake_session(*session, now.instant + (*session->exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
+    }
+    const auto channels = std::move(session->auto_channels);
+    session->auto_channels.clear();
+    for (const auto& channel : channels) {
+        subscribe_by_server(*session, channel, false, {}, static_cast<Rights>(Right::subscribe));
+    }
+}
+
+void Shard::State::refuse(Session& session, const Error& error, std::uint16_t code, native::RequestId request) {
+    reply(id_of(session), native::encode_error(request, error));
+    close(session, code, error.message);
+}
+
+void Shard::State::close(Session& session, std::uint16_t code, std::string reason) {
+    if (reason.size() > 123) { reason.resize(123); }
+    // A cut inside a UTF-8 sequence would make the close frame invalid (RFC 6455 section 5.5.1).
+    while (!reason.empty() && (static_cast<unsigned char>(reason.back()) & 0x80) != 0) { reason.pop_back(); }
+    out->push_back(Close{id_of(session), code, std::move(reason)});
+    end(session, code);
+}
+
+namespace {
+
+// protocol.md sections 3 and 10: after these the client comes back, so its presence lingers.
+bool lingers(std::uint16_t code) {
+    switch (code) {
+        case close_code::going_away:
+        case close_code::no_status:
+        case close_code::abnormal:
+        case close_code::internal:
+        case close_code::node_going:
+        case 1013:
+        case close_code::token_expired:
+        case close_code::connect_timeout:
+        case close_code::limit:
+        case close_code::rate_limited:
+        case close_code::too_slow:
+        case close_code::no_pong:
+        case close_code::engine_away: return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+void Shard::State::end(Session& session, std::uint16_t code) {
+    const SessionId id = id_of(session);
+    const Departure departure = lingers(code) ? Departure::broken : Departure::clean;
+    if (session.state == Session::State::open) {
+        Ended& record = ended[{id.slot, id.generation}];
+        record.app = session.app;
+        record.user_id = session.user_id;
+        record.resumable =
+            code != close_code::unauthenticated && code != close_code::forbidden && code != close_code::ended;
+        record.grants = session.channel_grants;
+        for (const auto& subscription : session.subscriptions) {
+            if (subscription.granted == 0) { continue; }
+            record.grants.push_back({hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
+        }
+        deadlines.push({now.instant + kResumable, Due::Kind::ended, id});
+        auto it = users.find(key_of(session.app, session.user_id));
+        std::erase(it.value(), id.slot);
+        if (it->second.empty()) { users.erase(it); }
+    }
+    if (session.state == Session::State::open || session.state == Session::State::attaching) {
+        mail(home_of_user(session.app, session.user_id),
+             DetachMail{ref_of(session), session.app, session.user_id});
+    }
+    while (!session.subscriptions.empty()) {
+        Subscription& subscription = session.subscriptions.back();
+        const ChannelRef& ref = hub[subscription.hub].ref;
+        if (subscription.status != Subscription::Status::leaving) {
+            mail(home_of(ref), UnsubscribeMail{.session = ref_of(session),
+                                               .tag = subscription.tag,
+                                               .channel = ref,
+                                               .user_id = session.user_id,
+                                               .present = subscription.present,
+                                               .gone = true,
+                                               .ending = {.departure = departure}});
+        }
+        remove_entry(subscription);
+        const std::uint32_t index = subscription.hub;
+        session.subscriptions.pop_back();
+        release_hub(index);
+    }
+    const std::uint32_t generation = session.generation;
+    session = Session{};
+    session.slot = id.slot;
+    session.generation = generation;
+    free_sessions.push_back(id.slot);
+    --session_count;
+}
+
+void Shard::on_closed(SessionId id, std::uint16_t code, Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    if (Session* session = s.find(id)) { s.end(*session, code); }
+}
+
+void Shard::State::refresh(Session& session, native::RequestId request, const native::Refresh& command) {
+    auto claims = codec::jwt::verify(command.token, settings->apps[session.app].token_keys, now.wall_ms,
+                                     {.user_bytes = settings->wire.user_bytes,
+                                      .info_bytes = settings->wire.presence_bytes});
+    if (claims && claims->channel) {
+        claims = std::unexpected(Error{ErrorCode::unauthenticated, "token: a channel token is no connection token"});
+    }
+    if (!claims) {
+        reply(id_of(session), native::encode_error(request, claims.error()));
+        return;
+    }
+    if (claims->sub != session.user_id) {
+        refuse(session, {ErrorCode::unauthenticated, "token: is for another user"}, close_code::unauthenticated,
+               request);
+        return;
+    }
+    apply_claims(session, *claims);
+    session.auto_channels.clear();
+    if (session.exp_ms) {
+        wake_session(session, now.instant + (*session.exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
+    }
+    reply(id_of(session), native::encode_refreshed(request, session.exp_ms));
+    recheck(session);
+}
+
+void Shard::State::on_session_deadline(Session& session) {
+    if (session.drain_close && now.instant >= *session.drain_close) {
+        close(session, close_code::node_going, "the node is going");
+        return;
+    }
+    if (session.state == Session::State::fresh && now.instant >= session.opened + settings->connect_timeout) {
+        refuse(session,
+               {ErrorCode::timeout, "connect: did not come within connect_timeout_ms, " +
+                                        seconds(settings->connect_timeout)},
+               close_code::connect_timeout);
+        return;
+    }
+    if (session.exp_ms && now.wall_ms >= *session.exp_ms + settings->refresh_grace / 1ms) {
+        refuse(session, {ErrorCode::token_expired, "token: has expired"}, close_code::token_expired);
+        return;
+    }
+    recheck(session);
+}
+
+}  // namespace starling::domain

@@ -1,0 +1,174 @@
+// The hub: who on this shard listens to what, and what homes send to them.
+
+#include "domain/state.h"
+
+namespace starling::domain {
+
+std::uint32_t Shard::State::hub_channel(const ChannelRef& ref) {
+    std::string key = key_of(ref.app, ref.name);
+    if (const auto it = hub_index.find(key); it != hub_index.end()) { return it->second; }
+    std::uint32_t index = 0;
+    if (free_hub.empty()) {
+        index = static_cast<std::uint32_t>(hub.size());
+        hub.emplace_back();
+    } else {
+        index = free_hub.back();
+        free_hub.pop_back();
+    }
+    hub[index].ref = ref;
+    hub[index].key = key;
+    hub_index.emplace(std::move(key), index);
+    return index;
+}
+
+// One subscription less. With the last one the home is told not to send here any more; a subscribe
+// that follows takes the same queue, so the home never forgets a shard that listens again.
+void Shard::State::release_hub(std::uint32_t index) {
+    HubChannel& channel = hub[index];
+    CHECK(channel.references > 0);
+    if (--channel.references > 0) { return; }
+    mail(home_of(channel.ref), ListenMail{channel.ref, self.index});
+    hub_index.erase(channel.key);
+    channel = HubChannel{};
+    free_hub.push_back(index);
+}
+
+void Shard::State::remove_entry(Subscription& subscription) {
+    if (!subscription.joined) { return; }
+    subscription.joined = false;
+    auto& entries = hub[subscription.hub].entries;
+    const std::uint32_t index = subscription.entry;
+    if (index + 1 != entries.size()) {
+        entries[index] = entries.back();
+        Session* moved = find(entries[index].session);
+        CHECK(moved != nullptr);
+        for (auto& other : moved->subscriptions) {
+            if (other.tag == entries[index].tag) { other.entry = index; }
+        }
+    }
+    entries.pop_back();
+}
+
+void Shard::State::drop_subscription(Session& session, std::uint32_t tag) {
+    for (std::size_t i = 0; i < session.subscriptions.size(); ++i) {
+        if (session.subscriptions[i].tag != tag) { continue; }
+        remove_entry(session.subscriptions[i]);
+        const std::uint32_t index = session.subscriptions[i].hub;
+        session.subscriptions.erase(session.subscriptions.begin() + static_cast<std::ptrdiff_t>(i));
+        release_hub(index);
+        return;
+    }
+}
+
+void Shard::State::on(JoinedMail& mail) {
+    Session* session = find(mail.session);
+    if (session == nullptr) { return; }
+    for (auto& subscription : session->subscriptions) {
+        if (subscription.tag != mail.tag) { continue; }
+        auto& entries = hub[subscription.hub].entries;
+        subscription.entry = static_cast<std::uint32_t>(entries.size());
+        subscription.joined = true;
+        if (subscription.status == Subscription::Status::pending) {
+            subscription.status = Subscription::Status::active;
+        }
+        entries.push_back({mail.session, mail.tag, mail.watch, mail.presence_point});
+        if (mail.text) { send(mail.session, mail.text, false); }
+        return;
+    }
+}
+
+void Shard::State::on(PartedMail& mail) {
+    Session* session = find(mail.session);
+    if (session == nullptr) { return; }
+    drop_subscription(*session, mail.tag);
+    if (mail.text) { send(mail.session, mail.text, false); }
+}
+
+void Shard::State::on(ReplyMail& mail) {
+    if (find(mail.session) != nullptr) { send(mail.session, mail.text, false); }
+}
+
+void Shard::State::on(BounceMail& bounce) {
+    mail(bounce.session.shard, ReplyMail{bounce.session.id, std::move(bounce.text)});
+}
+
+void Shard::State::on(DeliverMail& mail) {
+    const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
+    if (it == hub_index.end()) { return; }
+    const HubChannel& channel = hub[it->second];
+    const std::uint32_t droppable = mail.droppable ? it->second + 1 : 0;
+    Fanout fanout{.sessions = {}, .text = mail.text, .channel = droppable};
+    fanout.sessions.reserve(channel.entries.size());
+    const bool excepts = mail.except && mail.except->shard == self.index;
+    for (const HubEntry& entry : channel.entries) {
+        if (excepts && entry.session == mail.except->id) {
+            if (mail.except_text) { out->push_back(Send{entry.session, mail.except_text, true, droppable}); }
+            continue;
+        }
+        if (!mail.except_user.empty() && find(entry.session)->user_id == mail.except_user) { continue; }
+        fanout.sessions.push_back(entry.session);
+    }
+    counters.sent += fanout.sessions.size();
+    if (!fanout.sessions.empty()) { out->push_back(std::move(fanout)); }
+}
+
+void Shard::State::on(PresenceMail& mail) {
+    const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
+    if (it == hub_index.end()) { return; }
+    std::vector<Fanout> fans(mail.groups.size());
+    Fanout lists;
+    Fanout counters_fan;
+    for (HubEntry& entry : hub[it->second].entries) {
+        if (entry.watch == Watch::none) { continue; }
+        if (entry.watch == Watch::count) {
+            if (mail.to_counters) { counters_fan.sessions.push_back(entry.session); }
+            continue;
+        }
+        if (mail.to_lists) {
+            lists.sessions.push_back(entry.session);
+            continue;
+        }
+        // The last group that is not newer than the entry's snapshot: the first one for older snapshots.
+        for (std::size_t i = mail.groups.size(); i-- > 0;) {
+            if (i != 0 && mail.groups[i].since > entry.presence_point) { continue; }
+            if (i == 0 || mail.groups[i].since == entry.presence_point) {
+                if (mail.groups[i].text) { fans[i].sessions.push_back(entry.session); }
+                break;
+            }
+        }
+    }
+    const auto push = [this](Fanout& fan, SharedBytes text) {
+        if (fan.sessions.empty()) { return; }
+        counters.sent += fan.sessions.size();
+        fan.text = std::move(text);
+        out->push_back(std::move(fan));
+    };
+    for (std::size_t i = 0; i < fans.size(); ++i) { push(fans[i], mail.groups[i].text); }
+    push(lists, mail.to_lists);
+    push(counters_fan, mail.to_counters);
+}
+
+void Shard::State::on(EndAllMail& mail) {
+    const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
+    if (it == hub_index.end()) { return; }
+    // Only those that have joined: a pending subscription belongs to the new epoch.
+    const std::vector<HubEntry> entries = hub[it->second].entries;
+    for (const HubEntry& entry : entries) {
+        Session* session = find(entry.session);
+        drop_subscription(*session, entry.tag);
+        send(entry.session, mail.text);
+    }
+}
+
+void Shard::State::on(UserFrameMail& mail) {
+    const auto it = users.find(key_of(mail.app, mail.user_id));
+    if (it == users.end()) { return; }
+    for (const std::uint32_t slot : it->second) {
+        const SessionId id = id_of(*sessions[slot]);
+        if (mail.except && mail.except->shard == self.index && mail.except->id == id) { continue; }
+        send(id, mail.text);
+        ++counters.sent;
+    }
+}
+
+}  // namespace starling::domain

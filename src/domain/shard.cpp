@@ -1,0 +1,158 @@
+#include "domain/shard.h"
+
+#include <algorithm>
+
+#include "domain/state.h"
+
+namespace starling::domain {
+
+std::string key_of(std::uint32_t app, std::string_view name) {
+    std::string key;
+    key.reserve(name.size() + 2);
+    key += static_cast<char>(app & 0xff);
+    key += static_cast<char>(app >> 8);
+    key += name;
+    return key;
+}
+
+SharedBytes shared(const std::string& text) { return SharedBytes(ByteView(text)); }
+
+Shard::State::State(ShardIdentity identity_in, std::shared_ptr<const Settings> settings_in, Now now_in)
+    : self(std::move(identity_in)), settings(std::move(settings_in)), rng(self.seed), now(now_in),
+      started(now_in.instant) {
+    first_epoch = rng.word(10);
+}
+
+Shard::Shard(ShardIdentity identity, std::shared_ptr<const Settings> settings, Now now)
+    : state_(std::make_unique<State>(std::move(identity), std::move(settings), now)) {}
+Shard::~Shard() = default;
+
+void Shard::State::send(SessionId session, SharedBytes text, bool counts) {
+    out->push_back(Send{session, std::move(text), counts});
+}
+
+void Shard::State::reply(SessionId session, const std::string& text) { send(session, shared(text), false); }
+
+// The seed is fixed: every shard must name the same home.
+std::uint32_t Shard::State::home_of(const ChannelRef& ref) const {
+    return static_cast<std::uint32_t>(hash64(ref.name, ref.app) % self.count);
+}
+
+std::uint32_t Shard::State::home_of_user(std::uint32_t app, std::string_view user) const {
+    return static_cast<std::uint32_t>(hash64(user, 0x40000000U + app) % self.count);
+}
+
+const NamespaceSettings& Shard::State::space(const ChannelRef& ref) const {
+    return settings->apps[ref.app].find_namespace(ref.name);
+}
+
+SessionId Shard::State::id_of(const Session& session) const { return {session.slot, session.generation}; }
+
+SessionRef Shard::State::ref_of(const Session& session) const { return {self.index, id_of(session)}; }
+
+Session* Shard::State::find(SessionId id) {
+    if (id.slot >= sessions.size()) { return nullptr; }
+    Session& session = *sessions[id.slot];
+    return session.used && session.generation == id.generation ? &session : nullptr;
+}
+
+void Shard::State::wake_session(const Session& session, Instant at) {
+    deadlines.push({at, Due::Kind::session, id_of(session)});
+}
+
+void Shard::on_mail(Mail& mail, Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    std::visit([&s](auto& body) { s.on(body); }, mail.body);
+}
+
+void Shard::on_settings(std::shared_ptr<const Settings> settings, Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    s.settings = std::move(settings);
+    for (auto& session : s.sessions) {
+        if (session->used && session->state == Session::State::open) { s.recheck(*session); }
+    }
+    // A namespace that keeps history from now on begins its log; one that no longer does ends it.
+    for (auto& channel : s.homes) {
+        if (!channel) { continue; }
+        const NamespaceSettings& rules = s.space(channel->ref);
+        const bool keeps = rules.history_size > 0 && rules.conflate == 0s;
+        if (keeps && !channel->history) { channel->history.emplace(s.first_epoch); }
+        if (!keeps) { channel->history.reset(); }
+        s.settle(*channel);
+    }
+}
+
+void Shard::on_drain(Duration window, Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    s.draining = true;
+    std::uint64_t index = 0;
+    for (auto& session : s.sessions) {
+        if (!session->used) { continue; }
+        // Stratified: each session has its own slice of the window, and chance inside it.
+        const Duration slice = window / static_cast<std::int64_t>(std::max<std::uint64_t>(s.session_count, 1));
+        const Duration chance = slice > 0ns ? Duration(static_cast<std::int64_t>(s.rng.below(slice.count()))) : 0ns;
+        const Duration delay = slice * static_cast<std::int64_t>(index++) + chance;
+        s.send(s.id_of(*session), shared(native::encode_reconnect(delay / 1ms)), false);
+        session->drain_close = now.instant + delay + 1s;
+        s.wake_session(*session, *session->drain_close);
+    }
+}
+
+std::optional<Instant> Shard::next_deadline() const {
+    if (state_->deadlines.empty()) { return std::nullopt; }
+    return state_->deadlines.top().at;
+}
+
+void Shard::on_deadline(Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    while (!s.deadlines.empty() && s.deadlines.top().at <= now.instant) {
+        const State::Due due = s.deadlines.top();
+        s.deadlines.pop();
+        if (due.kind == State::Due::Kind::session) {
+            if (Session* session = s.find(due.id)) { s.on_session_deadline(*session); }
+        } else if (due.kind == State::Due::Kind::ended) {
+            s.ended.erase({due.id.slot, due.id.generation});
+        } else if (due.id.slot < s.homes.size() && s.homes[due.id.slot]) {
+            HomeChannel& channel = *s.homes[due.id.slot];
+            if (due.at < channel.scheduled) { continue; }   // Of an earlier channel in this slot.
+            channel.scheduled = Instant::max();
+            std::vector<TypingChange> changes;
+            channel.typing.on_deadline(now.instant, changes);
+            s.tell_typing(channel, changes);
+            std::vector<Conflation::Item> items;
+            channel.conflation.on_deadline(s.space(channel.ref).conflate, now.instant, items);
+            s.tell_conflated(channel, items);
+            if (channel.history) { channel.history->on_deadline(now.instant); }
+            const std::uint64_t before = channel.presence.timeouts();
+            channel.presence.on_deadline(now, s.presence_limits());
+            s.counters.leaves_timeout += channel.presence.timeouts() - before;
+            s.settle(channel);
+        }
+    }
+}
+
+bool Shard::idle() const {
+    if (state_->session_count > 0) { return false; }
+    return std::none_of(state_->homes.begin(), state_->homes.end(),
+                        [](const auto& channel) { return channel && channel->presence.count() > 0; });
+}
+
+ShardStats Shard::stats() const {
+    ShardStats stats = state_->counters;
+    stats.connections = state_->session_count;
+    stats.channels = state_->home_index.size();
+    for (const auto& channel : state_->homes) {
+        if (channel) { stats.presence_members += channel->presence.count(); }
+    }
+    return stats;
+}
+
+}  // namespace starling::domain
