@@ -1,0 +1,142 @@
+#include "server/cli_doctor.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <netdb.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <unistd.h>
+
+#include "server/cli_client.h"
+#include "server/config_settings.h"
+
+namespace starling::server {
+namespace {
+
+constexpr rlim_t kDescriptorsMin = 65'536;     // A connection is one descriptor.
+constexpr long kBacklogMin = 1024;             // A reconnect storm must fit in the accept queue.
+constexpr std::time_t kPast = 1'704'067'200;   // 2024-01-01: a clock before it was never set.
+
+class Report {
+ public:
+    void ok(const std::string& what) { line("ok", what); }
+    void note(const std::string& what) { line("note", what); }
+    void finding(const std::string& what) {
+        line("finding", what);
+        found_ = true;
+    }
+    bool found() const { return found_; }
+
+ private:
+    static void line(const char* grade, const std::string& what) { std::printf("%-8s %s\n", grade, what.c_str()); }
+    bool found_ = false;
+};
+
+void check_descriptors(Report& report) {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const std::string text = "descriptors: " + std::to_string(limit.rlim_max);
+    // The gateway raises its soft limit to the hard one by itself.
+    if (limit.rlim_max < kDescriptorsMin) {
+        report.finding(text + ", below " + std::to_string(kDescriptorsMin) + ": raise LimitNOFILE or ulimit -Hn");
+    } else {
+        report.ok(text);
+    }
+    getrlimit(RLIMIT_CORE, &limit);
+    if (limit.rlim_cur != 0) { report.note("core dumps: on, and a core holds tokens and keys (ulimit -c 0)"); }
+}
+
+void check_clock(Report& report) {
+    const std::time_t now = std::time(nullptr);
+    if (now < kPast) {
+        report.finding("clock: before 2024, tokens would all be valid or none");
+        return;
+    }
+    timex state{};
+    const bool synchronised = adjtimex(&state) >= 0 && (state.status & STA_UNSYNC) == 0;
+    if (synchronised) { report.ok("clock: kept in step"); } else { report.note("clock: the kernel does not know it to be in step (NTP)"); }
+}
+
+void check_kernel(Report& report, const std::string& name, long least) {
+    std::string path = "/proc/sys/" + name;
+    for (char& c : path) { c = c == '.' ? '/' : c; }
+    std::ifstream file(path);
+    long value = 0;
+    if (!(file >> value)) {
+        report.note(name + ": cannot be read");
+    } else if (value < least) {
+        report.finding(name + ": " + std::to_string(value) + ", below " + std::to_string(least));
+    } else {
+        report.ok(name + ": " + std::to_string(value));
+    }
+}
+
+void check_port(Report& report, const std::string& name, const std::string& address, const Config& config) {
+    const auto endpoint = parse_endpoint(address);
+    if (!endpoint) { return; }         // Refused when the configuration was loaded.
+    addrinfo hints{};
+    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (const int error = getaddrinfo(endpoint->host.c_str(), std::to_string(endpoint->port).c_str(), &hints, &found); error != 0) {
+        report.finding(name + ": " + address + ": " + gai_strerror(error));
+        return;
+    }
+    const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const bool free = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+    const int reason = errno;
+    freeaddrinfo(found);
+    if (fd >= 0) { close(fd); }
+    if (free) {
+        report.ok(name + ": " + address + " is free");
+    } else if (reason == EADDRINUSE && is_alive(config, *endpoint)) {
+        report.ok(name + ": " + address + " is served by a gateway");
+    } else {
+        report.finding(name + ": " + address + ": " + std::strerror(reason));
+    }
+}
+
+void check_file(Report& report, const std::string& path) {
+    struct stat state{};
+    if (path.empty() || stat(path.c_str(), &state) != 0) { return; }
+    if ((state.st_mode & S_IROTH) != 0) {
+        report.finding(path + ": readable by everybody, and it holds keys (chmod o-r)");
+    } else {
+        report.ok(path + ": not readable by others");
+    }
+}
+
+}  // namespace
+
+int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigErrors>& config) {
+    Report report;
+    if (!config) {
+        for (const std::string& error : config.error()) { report.finding("configuration: " + error); }
+    } else {
+        if (auto settings = make_settings(*config, {}); !settings) {
+            for (const std::string& error : settings.error()) { report.finding("configuration: " + error); }
+        } else if (auto missing = find_unsupported(*config)) {
+            report.finding("configuration: " + *missing);
+        } else {
+            report.ok("configuration");
+        }
+        check_port(report, "server.listen", config->server.listen, *config);
+        if (!config->server.admin.empty()) { check_port(report, "server.admin", config->server.admin, *config); }
+        if (config->engine.type == "memory") { report.ok("engine: embedded, nothing to reach"); }
+    }
+    check_file(report, sources.file);
+    check_descriptors(report);
+    check_clock(report);
+    check_kernel(report, "net.core.somaxconn", kBacklogMin);
+    check_kernel(report, "net.ipv4.tcp_max_syn_backlog", 512);
+    return report.found() ? 1 : 0;
+}
+
+}  // namespace starling::server

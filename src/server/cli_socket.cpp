@@ -1,0 +1,177 @@
+#include "server/cli_socket.h"
+
+#include <algorithm>
+#include <cctype>
+#include <poll.h>
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+namespace starling::server {
+namespace {
+
+constexpr std::size_t kHeaderBytesMax = 16'384;
+constexpr std::uint64_t kMessageBytesMax = 64 * 1'048'576;
+
+std::string base64(std::string_view bytes) {
+    std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+    const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
+                                     static_cast<int>(bytes.size()));
+    out.resize(static_cast<std::size_t>(size));
+    return out;
+}
+
+// RFC 6455 §4.2.2: what a server answers to a key.
+std::string accept_of(const std::string& key) {
+    const std::string text = key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha1(), nullptr);
+    return base64({reinterpret_cast<const char*>(digest), size});
+}
+
+// The value of a header in a response's head, empty where there is none.
+std::string header_of(std::string_view head, std::string_view name) {
+    const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b)); };
+    for (std::size_t at = head.find("\r\n"); at != std::string_view::npos; at = head.find("\r\n", at + 2)) {
+        const std::string_view line = head.substr(at + 2, head.find("\r\n", at + 2) - at - 2);
+        if (line.size() <= name.size() || line[name.size()] != ':') { continue; }
+        if (!std::equal(name.begin(), name.end(), line.begin(), same)) { continue; }
+        const std::size_t first = line.find_first_not_of(" \t", name.size() + 1);
+        return first == std::string_view::npos ? std::string() : std::string(line.substr(first, line.find_last_not_of(" \t") + 1 - first));
+    }
+    return {};
+}
+
+}  // namespace
+
+std::expected<ClientSocket, std::string> ClientSocket::open(const std::string& base, const std::string& path) {
+    ClientSocket socket(curl_easy_init());
+    CURL* easy = socket.easy_.get();
+    if (easy == nullptr) { return std::unexpected("no HTTP client"); }
+    curl_easy_setopt(easy, CURLOPT_URL, base.c_str());
+    curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    if (const CURLcode code = curl_easy_perform(easy); code != CURLE_OK) { return std::unexpected(base + ": " + curl_easy_strerror(code)); }
+    unsigned char nonce[16];
+    if (RAND_bytes(nonce, sizeof nonce) != 1) { return std::unexpected("no randomness"); }
+    const std::string key = base64({reinterpret_cast<const char*>(nonce), sizeof nonce});
+    const std::string host = base.substr(base.find("://") + 3);
+    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: " + host +
+                                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key +
+                                "\r\nSec-WebSocket-Protocol: starling.v1.json\r\n\r\n";
+    if (auto sent = socket.send_all(request); !sent) { return std::unexpected(sent.error()); }
+    std::size_t end = std::string::npos;
+    while ((end = socket.inbox_.find("\r\n\r\n")) == std::string::npos) {
+        if (socket.inbox_.size() > kHeaderBytesMax) { return std::unexpected(base + ": not a gateway"); }
+        if (auto filled = socket.fill(socket.inbox_.size() + 1); !filled) { return std::unexpected(filled.error()); }
+    }
+    const std::string head = socket.take(end + 4);
+    if (!head.starts_with("HTTP/1.1 101") || header_of(head, "Sec-WebSocket-Accept") != accept_of(key)) {
+        return std::unexpected(base + ": " + head.substr(0, head.find("\r\n")));
+    }
+    return socket;
+}
+
+std::expected<std::string, std::string> ClientSocket::next_text() {
+    std::string message;
+    for (;;) {
+        if (auto filled = fill(2); !filled) { return std::unexpected(filled.error()); }
+        const auto first = static_cast<unsigned char>(inbox_[0]);
+        const auto second = static_cast<unsigned char>(inbox_[1]);
+        const std::size_t length_bytes = (second & 0x7f) == 126 ? 2 : (second & 0x7f) == 127 ? 8 : 0;
+        if (auto filled = fill(2 + length_bytes); !filled) { return std::unexpected(filled.error()); }
+        std::uint64_t size = second & 0x7f;
+        if (length_bytes > 0) {
+            size = 0;
+            for (std::size_t i = 0; i < length_bytes; ++i) { size = size << 8 | static_cast<unsigned char>(inbox_[2 + i]); }
+        }
+        // RFC 6455 §5.1: a server does not mask; nothing was negotiated that would use a reserved bit.
+        if ((second & 0x80) != 0 || (first & 0x70) != 0 || size > kMessageBytesMax - message.size()) { return std::unexpected("the gateway broke the protocol"); }
+        take(2 + length_bytes);
+        if (auto filled = fill(size); !filled) { return std::unexpected(filled.error()); }
+        std::string payload = take(size);
+        switch (first & 0x0f) {
+            case kPing:
+                if (auto sent = send_frame(kPong, payload); !sent) { return std::unexpected(sent.error()); }
+                break;
+            case kPong: break;
+            case kClose: {
+                const int code = payload.size() < 2 ? 1005 : static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
+                // The answer to a close is a courtesy: the connection is over either way.
+                (void)send_frame(kClose, payload.substr(0, 2));
+                return std::unexpected("closed by the gateway with " + std::to_string(code) + (payload.size() > 2 ? " " + payload.substr(2) : ""));
+            }
+            case kText:
+            case kContinuation:
+                message += payload;
+                if ((first & 0x80) != 0) { return message; }
+                break;
+            default: return std::unexpected("the gateway broke the protocol");
+        }
+    }
+}
+
+std::expected<void, std::string> ClientSocket::send_frame(unsigned char opcode, std::string_view payload) {
+    std::string frame(1, static_cast<char>(0x80 | opcode));
+    if (payload.size() < 126) {
+        frame += static_cast<char>(0x80 | payload.size());
+    } else {
+        const bool wide = payload.size() > 0xffff;
+        frame += static_cast<char>(0x80 | (wide ? 127 : 126));
+        for (int shift = wide ? 56 : 8; shift >= 0; shift -= 8) { frame += static_cast<char>(payload.size() >> shift & 0xff); }
+    }
+    unsigned char mask[4];
+    if (RAND_bytes(mask, sizeof mask) != 1) { return std::unexpected("no randomness"); }
+    frame.append(reinterpret_cast<const char*>(mask), sizeof mask);
+    for (std::size_t i = 0; i < payload.size(); ++i) { frame += static_cast<char>(payload[i] ^ mask[i % 4]); }
+    return send_all(frame);
+}
+
+std::expected<void, std::string> ClientSocket::send_all(std::string_view bytes) {
+    while (!bytes.empty()) {
+        std::size_t sent = 0;
+        const CURLcode code = curl_easy_send(easy_.get(), bytes.data(), bytes.size(), &sent);
+        if (code == CURLE_AGAIN) {
+            if (auto ready = wait(POLLOUT); !ready) { return ready; }
+            continue;
+        }
+        if (code != CURLE_OK) { return std::unexpected(curl_easy_strerror(code)); }
+        bytes.remove_prefix(sent);
+    }
+    return {};
+}
+
+std::expected<void, std::string> ClientSocket::fill(std::size_t size) {
+    while (inbox_.size() < size) {
+        char buffer[16'384];
+        std::size_t received = 0;
+        const CURLcode code = curl_easy_recv(easy_.get(), buffer, sizeof buffer, &received);
+        if (code == CURLE_AGAIN) {
+            if (auto ready = wait(POLLIN); !ready) { return ready; }
+            continue;
+        }
+        if (code != CURLE_OK) { return std::unexpected(curl_easy_strerror(code)); }
+        if (received == 0) { return std::unexpected("the connection broke"); }
+        inbox_.append(buffer, received);
+    }
+    return {};
+}
+
+std::expected<void, std::string> ClientSocket::wait(short events) {
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    curl_easy_getinfo(easy_.get(), CURLINFO_ACTIVESOCKET, &fd);
+    pollfd entry{fd, events, 0};
+    // The gateway pings at most an hour apart; until then silence means nothing.
+    if (fd == CURL_SOCKET_BAD || poll(&entry, 1, -1) < 0) { return std::unexpected("the connection broke"); }
+    return {};
+}
+
+std::string ClientSocket::take(std::size_t size) {
+    std::string out = inbox_.substr(0, size);
+    inbox_.erase(0, size);
+    return out;
+}
+
+}  // namespace starling::server

@@ -1,0 +1,40 @@
+#pragma once
+// A blocking WebSocket client for the command line: no compression, text only, pings answered.
+
+#include <expected>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <curl/curl.h>
+
+namespace starling::server {
+
+class ClientSocket {
+ public:
+    // `base` is "http://host:port" or "https://host:port"; TLS is verified.
+    static std::expected<ClientSocket, std::string> open(const std::string& base, const std::string& path);
+
+    std::expected<void, std::string> send_text(std::string_view text) { return send_frame(kText, text); }
+    // Waits for the next whole message. The error says how the connection ended.
+    std::expected<std::string, std::string> next_text();
+
+ private:
+    static constexpr unsigned char kContinuation = 0, kText = 1, kClose = 8, kPing = 9, kPong = 10;
+    struct EasyDeleter {
+        void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+    };
+
+    explicit ClientSocket(CURL* easy) : easy_(easy) {}
+    std::expected<void, std::string> send_frame(unsigned char opcode, std::string_view payload);
+    std::expected<void, std::string> send_all(std::string_view bytes);
+    std::expected<void, std::string> wait(short events);
+    // Until the inbox holds `size` bytes.
+    std::expected<void, std::string> fill(std::size_t size);
+    std::string take(std::size_t size);
+
+    std::unique_ptr<CURL, EasyDeleter> easy_;
+    std::string inbox_;
+};
+
+}  // namespace starling::server
