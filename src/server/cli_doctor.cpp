@@ -18,7 +18,8 @@
 namespace starling::server {
 namespace {
 
-constexpr rlim_t kDescriptorsMin = 65'536;     // A connection is one descriptor.
+constexpr rlim_t kDescriptorsMin = 4096;       // A connection is one descriptor; fewer than this is a trial.
+constexpr rlim_t kDescriptorsGood = 65'536;
 constexpr long kBacklogMin = 1024;             // A reconnect storm must fit in the accept queue.
 constexpr std::time_t kPast = 1'704'067'200;   // 2024-01-01: a clock before it was never set.
 
@@ -44,6 +45,8 @@ void check_descriptors(Report& report) {
     // The gateway raises its soft limit to the hard one by itself.
     if (limit.rlim_max < kDescriptorsMin) {
         report.finding(text + ", below " + std::to_string(kDescriptorsMin) + ": raise LimitNOFILE or ulimit -Hn");
+    } else if (limit.rlim_max < kDescriptorsGood) {
+        report.note(text + ", a connection takes one each (LimitNOFILE or ulimit -Hn raises it)");
     } else {
         report.ok(text);
     }
@@ -107,7 +110,7 @@ void check_file(Report& report, const std::string& path) {
     struct stat state{};
     if (path.empty() || stat(path.c_str(), &state) != 0) { return; }
     if ((state.st_mode & S_IROTH) != 0) {
-        report.finding(path + ": readable by everybody, and it holds keys (chmod o-r)");
+        report.note(path + ": readable by everybody, and it holds keys (chmod o-r)");
     } else {
         report.ok(path + ": not readable by others");
     }
