@@ -1,0 +1,378 @@
+#include "net/transport.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace starling::net {
+
+namespace {
+
+constexpr std::size_t kBufferBytes = 65536;
+constexpr std::uint32_t kListenerMark = 0xffffffff;
+constexpr std::uint32_t kWakeMark = 0xfffffffe;
+constexpr int kFramesPerWrite = 256;
+
+std::uint64_t pack(ConnectionId id) { return (std::uint64_t{id.generation} << 32) | id.slot; }
+
+}  // namespace
+
+struct Transport::Connection {
+    int descriptor = -1;
+    std::uint32_t generation = 0;
+    bool used = false;
+    bool held = false;
+    bool touched = false;
+    bool blocked = false;                    // The kernel's buffer is full: EPOLLOUT goes on writing.
+    bool closing = false;
+    bool broken = false;
+    std::uint32_t armed = 0;
+    std::uint32_t sent_of_front = 0;
+    std::size_t queued = 0;
+    std::unique_ptr<std::deque<SharedBytes>> queue;
+    std::unique_ptr<TlsSession> tls;
+};
+
+struct Transport::Listener {
+    int descriptor = -1;
+    std::uint32_t name = 0;
+    std::shared_ptr<TlsContext> tls;
+};
+
+Transport::Transport()
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)), buffer_(kBufferBytes) {}
+
+Transport::~Transport() {
+    stop_listening();
+    for (auto& connection : connections_) {
+        if (connection->used) { ::close(connection->descriptor); }
+    }
+    ::close(epoll_);
+    if (spare_ >= 0) { ::close(spare_); }
+}
+
+std::expected<std::uint16_t, std::string> Transport::listen(const std::string& host, std::uint16_t port,
+                                                            std::uint32_t listener) {
+    addrinfo hints{};
+    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const std::string service = std::to_string(port);
+    if (::getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &found) != 0 || found == nullptr) {
+        return std::unexpected(host + ": no such address");
+    }
+    const int descriptor = ::socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    const bool bound = ::bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && ::listen(descriptor, 4096) == 0;
+    const int failure = errno;
+    ::freeaddrinfo(found);
+    if (!bound) {
+        ::close(descriptor);
+        return std::unexpected(host + ":" + service + ": " + std::strerror(failure));
+    }
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size);
+    const std::uint16_t real = ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
+                                                                  : reinterpret_cast<sockaddr_in&>(address).sin_port);
+    auto entry = std::make_unique<Listener>();
+    entry->descriptor = descriptor;
+    entry->name = listener;
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = (static_cast<std::uint64_t>(listeners_.size()) << 32) | kListenerMark;
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event);
+    listeners_.push_back(std::move(entry));
+    return real;
+}
+
+void Transport::set_tls(std::uint32_t listener, std::shared_ptr<TlsContext> context) {
+    for (auto& entry : listeners_) {
+        if (entry->name == listener) { entry->tls = context; }
+    }
+}
+
+void Transport::watch(int event_descriptor) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = (static_cast<std::uint64_t>(event_descriptor) << 32) | kWakeMark;
+    ::epoll_ctl(epoll_, EPOLL_CTL_ADD, event_descriptor, &event);
+}
+
+void Transport::stop_listening() {
+    for (auto& listener : listeners_) {
+        if (listener->descriptor >= 0) { ::close(listener->descriptor); }
+        listener->descriptor = -1;
+    }
+}
+
+Transport::Connection* Transport::find(ConnectionId id) const {
+    if (id.slot >= connections_.size()) { return nullptr; }
+    Connection* connection = connections_[id.slot].get();
+    return connection->used && connection->generation == id.generation ? connection : nullptr;
+}
+
+void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
+    // Bounded, so that a storm of newcomers does not starve those who are here.
+    for (int i = 0; i < 256; ++i) {
+        const int descriptor = ::accept4(listener.descriptor, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (descriptor < 0) {
+            if ((errno == EMFILE || errno == ENFILE) && spare_ >= 0) {
+                // Out of descriptors: the spare one lets us take the caller and hang up, instead of
+                // spinning on a listener that stays readable.
+                ::close(spare_);
+                const int refused = ::accept4(listener.descriptor, nullptr, nullptr, SOCK_CLOEXEC);
+                if (refused >= 0) { ::close(refused); }
+                spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+                if (refused >= 0) { continue; }
+            }
+            return;
+        }
+        const int on = 1;
+        ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        ConnectionId id;
+        if (free_.empty()) {
+            id.slot = static_cast<std::uint32_t>(connections_.size());
+            connections_.push_back(std::make_unique<Connection>());
+        } else {
+            id.slot = free_.back();
+            free_.pop_back();
+        }
+        Connection& connection = *connections_[id.slot];
+        id.generation = connection.generation + 1;
+        connection = Connection{};
+        connection.descriptor = descriptor;
+        connection.generation = id.generation;
+        connection.used = true;
+        if (listener.tls) { connection.tls = std::make_unique<TlsSession>(listener.tls); }
+        ++count_;
+        epoll_event event{};
+        event.events = connection.armed = EPOLLIN | EPOLLRDHUP;
+        event.data.u64 = pack(id);
+        ::epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event);
+        out.push_back({Event::Kind::accepted, id, listener.name});
+    }
+}
+
+void Transport::wait(Duration timeout, std::vector<Event>& out) {
+    epoll_event events[512];
+    const auto milliseconds = std::clamp<std::int64_t>((timeout + 999us) / 1ms, 0, 60000);
+    const int count = ::epoll_wait(epoll_, events, 512, broken_.empty() ? static_cast<int>(milliseconds) : 0);
+    for (int i = 0; i < count; ++i) {
+        const std::uint64_t data = events[i].data.u64;
+        const auto low = static_cast<std::uint32_t>(data);
+        const auto high = static_cast<std::uint32_t>(data >> 32);
+        if (low == kListenerMark) {
+            if (listeners_[high]->descriptor >= 0) { accept_all(*listeners_[high], out); }
+            continue;
+        }
+        if (low == kWakeMark) {
+            std::uint64_t drained = 0;
+            [[maybe_unused]] const auto size = ::read(static_cast<int>(high), &drained, sizeof drained);
+            out.push_back({Event::Kind::woken, {}, 0});
+            continue;
+        }
+        const ConnectionId id{low, high};
+        Connection* connection = find(id);
+        if (connection == nullptr) { continue; }
+        if ((events[i].events & EPOLLOUT) != 0) {
+            connection->blocked = false;
+            write_queue(id, *connection);
+            arm(id, *connection);
+        }
+        if ((events[i].events & EPOLLERR) != 0 || ((events[i].events & EPOLLHUP) != 0)) {
+            drop(id, *connection);
+        } else if ((events[i].events & (EPOLLIN | EPOLLRDHUP)) != 0) {
+            // A held connection still notices that its peer has gone, and only then is reported.
+            if (!connection->held) {
+                out.push_back({Event::Kind::readable, id, 0});
+            } else if ((events[i].events & EPOLLRDHUP) != 0) {
+                drop(id, *connection);
+            }
+        }
+    }
+    for (const ConnectionId id : broken_) { out.push_back({Event::Kind::closed, id, 0}); }
+    broken_.clear();
+}
+
+// The owner learns of it by Event::closed in the next wait(); the descriptor is gone at once.
+void Transport::drop(ConnectionId id, Connection& connection) {
+    if (!connection.used) { return; }
+    broken_.push_back(id);
+    close(id);
+}
+
+std::span<char> Transport::read(ConnectionId id) {
+    Connection* connection = find(id);
+    if (connection == nullptr) { return {}; }
+    const ssize_t count = ::recv(connection->descriptor, buffer_.data(), buffer_.size(), 0);
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) { return {}; }
+    if (count <= 0) {
+        drop(id, *connection);
+        return {};
+    }
+    if (!connection->tls) { return {buffer_.data(), static_cast<std::size_t>(count)}; }
+    plain_.clear();
+    const bool alive = connection->tls->receive({buffer_.data(), static_cast<std::size_t>(count)}, plain_);
+    if (std::string output = connection->tls->take_output(); !output.empty()) {
+        connection->queued += output.size();
+        if (!connection->queue) { connection->queue = std::make_unique<std::deque<SharedBytes>>(); }
+        connection->queue->push_back(SharedBytes(ByteView(output)));
+        touch(id, *connection);
+    }
+    if (!alive) {
+        write_queue(id, *connection);
+        drop(id, *connection);
+        return {};
+    }
+    return {plain_.data(), plain_.size()};
+}
+
+void Transport::arm(ConnectionId id, Connection& connection) {
+    if (!connection.used) { return; }
+    const std::uint32_t wanted =
+        EPOLLRDHUP | (connection.held ? 0U : std::uint32_t{EPOLLIN}) | (connection.blocked ? std::uint32_t{EPOLLOUT} : 0U);
+    if (wanted == connection.armed) { return; }
+    epoll_event event{};
+    event.events = connection.armed = wanted;
+    event.data.u64 = pack(id);
+    ::epoll_ctl(epoll_, EPOLL_CTL_MOD, connection.descriptor, &event);
+}
+
+void Transport::hold(ConnectionId id, bool held) {
+    Connection* connection = find(id);
+    if (connection == nullptr || connection->held == held) { return; }
+    connection->held = held;
+    arm(id, *connection);
+}
+
+void Transport::touch(ConnectionId id, Connection& connection) {
+    if (connection.touched) { return; }
+    connection.touched = true;
+    touched_.push_back(id);
+}
+
+void Transport::send(ConnectionId id, SharedBytes bytes) {
+    Connection* connection = find(id);
+    if (connection == nullptr || bytes.size() == 0) { return; }
+    if (connection->tls) {
+        connection->tls->encrypt(bytes.view());
+        bytes = SharedBytes(ByteView(connection->tls->take_output()));
+        if (bytes.size() == 0) { return; }
+    }
+    if (!connection->queue) { connection->queue = std::make_unique<std::deque<SharedBytes>>(); }
+    connection->queued += bytes.size();
+    connection->queue->push_back(std::move(bytes));
+    touch(id, *connection);
+}
+
+std::size_t Transport::queued_bytes(ConnectionId id) const {
+    const Connection* connection = find(id);
+    return connection == nullptr ? 0 : connection->queued;
+}
+
+void Transport::write_queue(ConnectionId id, Connection& connection) {
+    while (connection.queue && !connection.queue->empty()) {
+        iovec parts[kFramesPerWrite];
+        int count = 0;
+        for (const SharedBytes& bytes : *connection.queue) {
+            if (count == kFramesPerWrite) { break; }
+            const std::size_t skip = count == 0 ? connection.sent_of_front : 0;
+            parts[count++] = {const_cast<char*>(bytes.view().data()) + skip, bytes.size() - skip};
+        }
+        msghdr message{};
+        message.msg_iov = parts;
+        message.msg_iovlen = static_cast<std::size_t>(count);
+        const ssize_t written = ::sendmsg(connection.descriptor, &message, MSG_NOSIGNAL);
+        if (written < 0) {
+            if (errno == EINTR) { continue; }
+            if (errno != EAGAIN) {
+                drop(id, connection);
+                return;
+            }
+            connection.blocked = true;
+            arm(id, connection);
+            return;
+        }
+        auto left = static_cast<std::size_t>(written);
+        connection.queued -= left;
+        while (left > 0) {
+            const std::size_t size = connection.queue->front().size() - connection.sent_of_front;
+            if (left < size) {
+                connection.sent_of_front += static_cast<std::uint32_t>(left);
+                break;
+            }
+            left -= size;
+            connection.sent_of_front = 0;
+            connection.queue->pop_front();
+        }
+    }
+    connection.queue.reset();                // An idle connection holds no buffer.
+    if (connection.closing) { drop(id, connection); }
+}
+
+void Transport::flush() {
+    // A drop inside adds nothing here: touched_ only grows by send().
+    for (std::size_t i = 0; i < touched_.size(); ++i) {
+        Connection* connection = find(touched_[i]);
+        if (connection == nullptr) { continue; }
+        connection->touched = false;
+        if (!connection->blocked) { write_queue(touched_[i], *connection); }
+    }
+    touched_.clear();
+}
+
+void Transport::close(ConnectionId id) {
+    Connection* connection = find(id);
+    if (connection == nullptr) { return; }
+    ::close(connection->descriptor);
+    const std::uint32_t generation = connection->generation;
+    *connection = Connection{};
+    connection->generation = generation;
+    free_.push_back(id.slot);
+    --count_;
+}
+
+void Transport::close_after_flush(ConnectionId id, Duration within, Instant now) {
+    Connection* connection = find(id);
+    if (connection == nullptr) { return; }
+    connection->closing = true;
+    closing_.emplace_back(now + within, id);
+    touch(id, *connection);
+}
+
+void Transport::expire(Instant now) {
+    while (!closing_.empty() && closing_.front().first <= now) {
+        const ConnectionId id = closing_.front().second;
+        closing_.pop_front();
+        if (Connection* connection = find(id)) { drop(id, *connection); }
+    }
+}
+
+std::string Transport::peer_address(ConnectionId id) const {
+    const Connection* connection = find(id);
+    if (connection == nullptr) { return {}; }
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (::getpeername(connection->descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) { return {}; }
+    char text[INET6_ADDRSTRLEN] = "";
+    if (address.ss_family == AF_INET6) {
+        ::inet_ntop(AF_INET6, &reinterpret_cast<sockaddr_in6&>(address).sin6_addr, text, sizeof text);
+    } else {
+        ::inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in&>(address).sin_addr, text, sizeof text);
+    }
+    return text;
+}
+
+}  // namespace starling::net

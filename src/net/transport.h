@@ -1,0 +1,91 @@
+#pragma once
+// One shard's sockets: an epoll loop that is asked, not one that calls back. What is sent waits in a
+// queue of shared frames and leaves with one writev for each touched connection at flush().
+
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "net/tls.h"
+
+namespace starling::net {
+
+struct ConnectionId {
+    std::uint32_t slot = 0;
+    std::uint32_t generation = 0;
+    bool operator==(const ConnectionId&) const = default;
+};
+
+struct Event {
+    enum class Kind : std::uint8_t {
+        accepted,   // `listener` says where; `connection` is new.
+        readable,
+        closed,     // The peer or the kernel ended it; its slot is free after this turn.
+        woken,      // The event descriptor given to watch().
+    };
+    Kind kind = Kind::readable;
+    ConnectionId connection;
+    std::uint32_t listener = 0;
+};
+
+class Transport {
+ public:
+    Transport();
+    ~Transport();
+    Transport(const Transport&) = delete;
+
+    // Listens with SO_REUSEPORT; port 0 takes a free one. Returns the bound port.
+    std::expected<std::uint16_t, std::string> listen(const std::string& host, std::uint16_t port, std::uint32_t listener);
+    void set_tls(std::uint32_t listener, std::shared_ptr<TlsContext> context);
+    void watch(int event_descriptor);
+    void stop_listening();
+
+    // Waits until something happens, at most `timeout`; appends to `out`.
+    void wait(Duration timeout, std::vector<Event>& out);
+    // What has come, unmasked by TLS, in a buffer that lives until the next call. Empty: nothing now.
+    // The end of the stream comes as Event::closed.
+    std::span<char> read(ConnectionId connection);
+    // Stops or goes on reporting a connection readable.
+    void hold(ConnectionId connection, bool held);
+
+    void send(ConnectionId connection, SharedBytes bytes);
+    std::size_t queued_bytes(ConnectionId connection) const;
+    void flush();                            // Everything that was sent since the last flush.
+    // Gone at once, or when its queue is empty or `within` is over.
+    void close(ConnectionId connection);
+    void close_after_flush(ConnectionId connection, Duration within, Instant now);
+    void expire(Instant now);                // Ends those whose close_after_flush is over.
+
+    std::string peer_address(ConnectionId connection) const;
+    std::size_t connection_count() const { return count_; }
+
+ private:
+    struct Connection;
+    struct Listener;
+    Connection* find(ConnectionId id) const;
+    void accept_all(Listener& listener, std::vector<Event>& out);
+    void write_queue(ConnectionId id, Connection& connection);
+    void arm(ConnectionId id, Connection& connection);
+    void drop(ConnectionId id, Connection& connection);
+    void touch(ConnectionId id, Connection& connection);
+
+    int epoll_ = -1;
+    int spare_ = -1;                         // Given up for a moment when descriptors run out.
+    std::vector<std::unique_ptr<Listener>> listeners_;
+    std::vector<std::unique_ptr<Connection>> connections_;
+    std::vector<std::uint32_t> free_;
+    std::vector<ConnectionId> touched_;
+    std::vector<ConnectionId> broken_;       // To be reported as closed.
+    std::deque<std::pair<Instant, ConnectionId>> closing_;
+    std::vector<char> buffer_;
+    std::string plain_;
+    std::size_t count_ = 0;
+};
+
+}  // namespace starling::net
