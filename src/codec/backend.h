@@ -75,6 +75,8 @@ struct Limits {
 
 // `target` is the request target with its query ("/v1/channels/doc%3A42/messages?limit=5").
 // Unknown path: not_found. A known path with another method: `method_not_allowed` set (405).
+// The names inside `channels` of a broadcast and `users` of notifications are not checked here: a bad
+// one fails its own entry, not the call. A batch is bad_request here, so a batch in a batch is, too.
 struct RouteError {
     Error error;
     bool method_not_allowed = false;
@@ -92,6 +94,7 @@ struct PublishResult {
     std::optional<Position> position;  // epoch and offset are written.
     bool duplicate = false;
     std::optional<std::uint64_t> devices;
+    bool partial = false;              // A node did not say its devices in time; only true is written.
 };
 struct ConnectionInfo {
     std::string connection_id, node_id;
