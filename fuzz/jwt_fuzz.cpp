@@ -8,7 +8,7 @@
 #include "codec/base64.h"
 #include "codec/jwt.h"
 
-using namespace starling::codec;
+namespace jwt = starling::codec::jwt;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static const std::string kSecret(32, 'k');
@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         (void)jwt::parse_jwks(text, algorithm);
     }
     // What is decoded has one spelling.
-    if (const auto bytes = decode_base64url(text)) { CHECK(encode_base64url(*bytes) == text); }
+    if (const auto bytes = starling::codec::decode_base64url(text)) { CHECK(starling::codec::encode_base64url(*bytes) == text); }
 
     // The same bytes as claims behind a good signature: the reading of claims is under attack too.
     const auto claims = jwt::verify(jwt::sign_hmac(text, jwt::Algorithm::HS256, kSecret), kKeys, 0, {});
