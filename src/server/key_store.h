@@ -48,8 +48,8 @@ class KeyStore {
     KeyStore(const KeyStore&) = delete;
     KeyStore& operator=(const KeyStore&) = delete;
 
-    // Somebody showed a token whose key is in no set. Any thread; however often it is called, each
-    // source is fetched once a gap (T13).
+    // A token was refused, perhaps because its key is newer than the last fetch: call it on each close
+    // with 4001. Any thread; however often it is called, each source is fetched once a gap (T13).
     void on_unknown_key();
     // Sources that were never fetched with success: the tokens of these issuers are refused meanwhile.
     std::size_t missing() const { return missing_.load(std::memory_order_relaxed); }   // A figure, orders nothing.
