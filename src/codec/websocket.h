@@ -70,12 +70,15 @@ class Reader {
     enum class State : std::uint8_t { header, payload, closed };
     struct Partial;
 
+    enum class Checked : std::uint8_t { no, yes };
+
     bool take_header(std::span<char>& input);
     Event begin_frame(const ReaderLimits& limits);
-    Event finish_frame(std::string_view payload, const ReaderLimits& limits, Inflator* inflator);
-    Event finish_message(std::string_view payload, bool checked, const ReaderLimits& limits, Inflator* inflator);
-    Event finish_control(std::string_view payload);
-    Event fail(std::uint16_t code, std::string_view why);
+    Event take_payload(std::span<char>& input, const ReaderLimits& limits, Inflator* inflator);
+    Event finish_message(std::string_view payload, Checked checked, const ReaderLimits& limits,
+                         Inflator* inflator);
+    Event finish_control(Opcode opcode, std::string_view payload);
+    Event fail(Event event);
     Opcode opcode() const { return static_cast<Opcode>(header_[0] & 0x0F); }
     bool final() const { return (header_[0] & 0x80) != 0; }
 
@@ -90,7 +93,6 @@ class Reader {
     Compression compression_;
     Role role_;
     bool deflated_ = false;                // The open message came with RSV1.
-    bool released_ = true;                 // False: the last event lent out `partial_`.
 };
 
 inline constexpr std::size_t kHeaderBytesMax = 10;  // Of an unmasked frame.
