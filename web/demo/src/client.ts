@@ -122,6 +122,7 @@ export class Client {
         const subscribed = [...this.channels.values()].map((channel) => this.subscribe(link, channel));
         this.options.on_connected(frame);
         this.options.on_state({ name: 'online', nodeId: frame.nodeId });
+        this.check_pulse();
         await Promise.all(subscribed);
         old?.socket.close(1000);
     }

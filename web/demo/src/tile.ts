@@ -50,7 +50,12 @@ export class Tile {
             this.draw();
         }
         const row = element('li');
-        row.append(element('time', '', time_text(message.time)), element('code', '', as_text(message.data).slice(0, 200)));
+        row.append(element('time', '', time_text(message.time)));
+        if (typeof label === 'string' && typeof value === 'number') {
+            row.append(element('span', '', label.slice(0, 80)), element('code', '', value.toLocaleString()));
+        } else {
+            row.append(element('code', '', as_text(message.data).slice(0, 200)));
+        }
         this.log.prepend(row);
         while (this.log.childElementCount > kLogLines) { this.log.lastElementChild?.remove(); }
     }
