@@ -1,0 +1,209 @@
+#include "server/gateway.h"
+
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <thread>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "server/config_settings.h"
+#include "server/shard_loop.h"
+
+namespace starling::server {
+
+namespace {
+
+std::uint64_t draw() {
+    std::uint64_t value = 0;
+    RAND_bytes(reinterpret_cast<unsigned char*>(&value), sizeof value);
+    return value;
+}
+
+int fail(const std::string& message) {
+    std::fprintf(stderr, "starling: %s\n", message.c_str());
+    return 1;
+}
+
+std::expected<std::shared_ptr<const Runtime>, std::string> make_runtime(const Config& config,
+                                                                        const std::string& resume_secret) {
+    auto runtime = std::make_shared<Runtime>();
+    runtime->config = config;
+    auto settings = make_settings(config, resume_secret);
+    if (!settings) {
+        std::string all;
+        for (const auto& line : settings.error()) { all += (all.empty() ? "" : "\n") + line; }
+        return std::unexpected(all);
+    }
+    runtime->settings = std::make_shared<const domain::Settings>(std::move(*settings));
+    for (std::size_t app = 0; app < config.apps.size(); ++app) {
+        for (const std::string& key : config.apps[app].api_keys) {
+            unsigned char digest[SHA256_DIGEST_LENGTH];
+            SHA256(reinterpret_cast<const unsigned char*>(key.data()), key.size(), digest);
+            runtime->api_keys.push_back({std::string(reinterpret_cast<char*>(digest), sizeof digest), app});
+        }
+    }
+    if (!config.server.certificate.empty()) {
+        auto tls = net::TlsContext::load(config.server.certificate, config.server.certificate_key);
+        if (!tls) { return std::unexpected(tls.error()); }
+        runtime->tls = std::move(*tls);
+    }
+    return runtime;
+}
+
+std::string shown(const Endpoint& endpoint) {
+    const std::string host = endpoint.host.empty() ? "0.0.0.0" : endpoint.host;
+    return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(endpoint.port);
+}
+
+class Node {
+ public:
+    Node(const ConfigSources& sources, std::shared_ptr<const Runtime> runtime, std::string resume_secret, std::size_t shards)
+        : sources_(sources), runtime_(std::move(runtime)), resume_secret_(std::move(resume_secret)), shared_(shards) {}
+
+    int run();
+
+ private:
+    std::expected<void, std::string> start();
+    void reload();
+    int drain();
+    void post_all(auto make) {
+        for (auto& mailbox : shared_.mailboxes) { mailbox->send(make()); }
+    }
+    void stop() {
+        post_all([] { return StopPost{}; });
+        for (auto& thread : threads_) { thread.join(); }
+        threads_.clear();
+    }
+
+    const ConfigSources& sources_;
+    std::shared_ptr<const Runtime> runtime_;
+    std::string resume_secret_;
+    Shared shared_;
+    std::vector<std::unique_ptr<ShardLoop>> loops_;
+    std::vector<std::thread> threads_;
+};
+
+std::expected<void, std::string> Node::start() {
+    const Config& config = runtime_->config;
+    auto listen = parse_endpoint(config.server.listen);
+    auto admin = parse_endpoint(config.server.admin);
+    if (!listen) { return std::unexpected("server.listen: " + listen.error()); }
+    if (!admin) { return std::unexpected("server.admin: " + admin.error()); }
+    Rng names(draw());
+    const auto count = static_cast<std::uint32_t>(shared_.mailboxes.size());
+    const std::string node_id = names.word(10);
+    hash_seed = draw();
+    for (std::uint32_t index = 0; index < count; ++index) {
+        domain::ShardIdentity identity{.node_id = node_id, .address = config.server.listen, .version = STARLING_VERSION};
+        identity.index = index;
+        identity.count = count;
+        identity.seed = draw();
+        loops_.push_back(std::make_unique<ShardLoop>(std::move(identity), runtime_, shared_));
+        net::Transport& transport = loops_.back()->transport();
+        const auto port = transport.listen(listen->host, listen->port, kPublic);
+        if (!port) { return std::unexpected("server.listen: " + port.error()); }
+        listen->port = *port;                // Port 0: all loops share the one that was found.
+        if (index == 0) {
+            const auto admin_port = transport.listen(admin->host, admin->port, kAdmin);
+            if (!admin_port) { return std::unexpected("server.admin: " + admin_port.error()); }
+            admin->port = *admin_port;
+        }
+        transport.set_tls(kPublic, runtime_->tls);
+    }
+    for (auto& loop : loops_) { threads_.emplace_back([raw = loop.get()] { raw->run(); }); }
+    shared_.ready.store(true, std::memory_order_relaxed);
+    const char* scheme = runtime_->tls ? "https" : "http";
+    std::printf("public %s://%s\n", scheme, shown(*listen).c_str());
+    std::printf("admin http://%s\n", shown(*admin).c_str());
+    if (config.development) { std::printf("demo %s://%s/demo/\n", scheme, shown(*listen).c_str()); }
+    std::fflush(stdout);
+    log::info("started", {{"node", node_id}, {"shards", count}, {"version", STARLING_VERSION}});
+    return {};
+}
+
+void Node::reload() {
+    auto config = load_config(sources_);
+    std::expected<std::shared_ptr<const Runtime>, std::string> next = std::unexpected(std::string());
+    if (config) {
+        // What only a new process can change stays as it is.
+        config->server.listen = runtime_->config.server.listen;
+        config->server.admin = runtime_->config.server.admin;
+        config->server.shards = runtime_->config.server.shards;
+        // A reload that removes or reorders apps would make their channels others': refused as a whole.
+        bool same_apps = config->apps.size() >= runtime_->config.apps.size();
+        for (std::size_t i = 0; same_apps && i < runtime_->config.apps.size(); ++i) {
+            same_apps = config->apps[i].id == runtime_->config.apps[i].id;
+        }
+        next = same_apps ? make_runtime(*config, resume_secret_)
+                         : std::unexpected(std::string("apps: a reload may only add apps at the end"));
+    } else {
+        for (const auto& line : config.error()) { next.error() += (next.error().empty() ? "" : "\n") + line; }
+    }
+    if (!next) {
+        log::error("reload refused", {{"reason", next.error()}});
+        return;
+    }
+    runtime_ = *next;
+    if (const auto level = log::parse_level(runtime_->config.server.log_level)) { log::set_level(*level); }
+    post_all([this] { return SettingsPost{runtime_}; });
+    log::info("reloaded");
+}
+
+int Node::drain() {
+    const auto& server = runtime_->config.server;
+    log::info("draining", {{"delay_ms", server.drain_delay_ms}, {"window_ms", server.drain_window_ms}});
+    shared_.draining.store(true, std::memory_order_relaxed);
+    std::this_thread::sleep_for(std::chrono::milliseconds(server.drain_delay_ms));
+    const Duration window = std::chrono::milliseconds(server.drain_window_ms);
+    post_all([window] { return DrainPost{window}; });
+    // The window, the last second, the close handshake, the linger; then it ends whatever hangs.
+    const auto end = std::chrono::steady_clock::now() + window + 10s + runtime_->settings->linger;
+    while (shared_.idle_loops.load(std::memory_order_relaxed) < loops_.size() && std::chrono::steady_clock::now() < end) {
+        std::this_thread::sleep_for(20ms);
+    }
+    stop();
+    log::info("ended");
+    return 0;
+}
+
+int Node::run() {
+    // Every thread inherits the mask: signals come to this one alone, by sigwait.
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) { sigaddset(&signals, signal); }
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    if (auto started = start(); !started) {
+        stop();
+        return fail(started.error());
+    }
+    while (true) {
+        int signal = 0;
+        if (sigwait(&signals, &signal) != 0) { continue; }
+        if (signal == SIGHUP) {
+            reload();
+            continue;
+        }
+        return drain();
+    }
+}
+
+}  // namespace
+
+int run_gateway(const ConfigSources& sources, const Config& config) {
+    std::string resume_secret(32, '\0');
+    RAND_bytes(reinterpret_cast<unsigned char*>(resume_secret.data()), static_cast<int>(resume_secret.size()));
+    auto runtime = make_runtime(config, resume_secret);
+    if (!runtime) { return fail(runtime.error()); }
+    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    const std::size_t shards = config.server.shards > 0 ? static_cast<std::size_t>(config.server.shards) : cores;
+    log::start(log::parse_level(config.server.log_level).value_or(log::Level::info));
+    const int code = Node(sources, std::move(*runtime), std::move(resume_secret), shards).run();
+    log::stop();
+    return code;
+}
+
+}  // namespace starling::server

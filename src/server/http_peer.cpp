@@ -1,0 +1,359 @@
+// The HTTP side of a loop: requests one by one, upgrades, the backend API, health and pages.
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+
+#include "codec/handshake.h"
+#include "server/embedded.h"
+#include "server/peer.h"
+
+namespace starling::server {
+
+namespace http = codec::http;
+namespace ws = codec::websocket;
+
+namespace {
+
+constexpr std::size_t kLargeBody = 8 * 1024 * 1024;
+constexpr Duration kRequestDeadline = 30s;
+
+std::string error_json(const Error& error) { return codec::backend::error_reply(error).body; }
+
+bool iequals(std::string_view left, std::string_view right) {
+    return left.size() == right.size() && std::equal(left.begin(), left.end(), right.begin(), [](char a, char b) {
+               return (a | 0x20) == (b | 0x20) && ((a ^ b) & ~0x20) == 0;
+           });
+}
+
+std::optional<std::string> bearer(const http::Request& request) {
+    const std::string* header = request.header("authorization");
+    if (header == nullptr || header->size() < 8 || !iequals(header->substr(0, 7), "bearer ")) { return std::nullopt; }
+    return header->substr(7);
+}
+
+}  // namespace
+
+void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
+    const net::ConnectionId id = peer.id;
+    if (peer.held) {
+        peer.inbox.append(bytes);
+        return;
+    }
+    if (!peer.parser) {
+        peer.parser = std::make_unique<http::Parser>();
+        peer.began = now_.instant;
+        schedule(peer, peer.began + runtime_->settings->connect_timeout);
+    }
+    while (true) {
+        const auto step = peer.parser->feed(bytes);
+        bytes.remove_prefix(std::min(step.consumed, bytes.size()));
+        if (step.status == http::Parser::Status::need_more) { return; }
+        if (step.status == http::Parser::Status::failed) {
+            peer.keep_alive = false;
+            const int status = peer.parser->error_status();
+            const ErrorCode code = status == 413 ? ErrorCode::too_large : ErrorCode::bad_request;
+            respond_error(peer, status, {code, std::string(peer.parser->error_reason())});
+            return;
+        }
+        if (step.status == http::Parser::Status::head) {
+            const std::string_view path = peer.parser->request().path();
+            const bool large = path == "/v1/batch" || path == "/v1/broadcast";
+            peer.parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
+            continue;
+        }
+        http::Request request = peer.parser->take();
+        peer.keep_alive = request.keep_alive;
+        peer.head_only = request.method == "HEAD";
+        peer.began = now_.instant;
+        ++counters_.http_requests;
+        on_request(peer, std::move(request));
+        perform();
+        if (find(id) != &peer) { return; }
+        if (peer.kind != Peer::Kind::http) { // Upgraded: what follows is frames.
+            peer.parser.reset();
+            if (peer.kind != Peer::Kind::closing && !bytes.empty()) {
+                std::string rest(bytes);
+                on_websocket(peer, rest);
+            }
+            return;
+        }
+        if (peer.held) {                     // The answer comes later; the next request waits for it.
+            peer.inbox.append(bytes);
+            return;
+        }
+        if (bytes.empty()) {                 // An idle connection holds no parser.
+            peer.parser.reset();
+            return;
+        }
+    }
+}
+
+void ShardLoop::respond(Peer& peer, int status, std::string_view body, std::string_view content_type,
+                        std::vector<std::pair<std::string_view, std::string_view>> headers) {
+    const bool goes_on = peer.keep_alive && !shared_.draining.load(std::memory_order_relaxed);
+    http::Response response{.status = status, .content_type = content_type, .body = body, .keep_alive = goes_on};
+    response.head_only = peer.head_only;
+    response.headers = std::move(headers);
+    transport_.send(peer.id, SharedBytes(ByteView(http::encode(response))));
+    if (!goes_on) {
+        peer.kind = Peer::Kind::closing;
+        peer.parser.reset();
+        transport_.close_after_flush(peer.id, 5s, now_.instant);
+        return;
+    }
+    schedule(peer, now_.instant + kRequestDeadline * 2);
+}
+
+void ShardLoop::respond_error(Peer& peer, int status, const Error& error) {
+    respond(peer, status, error_json(error), "application/json",
+            status == 401 ? std::vector<std::pair<std::string_view, std::string_view>>{{"WWW-Authenticate", "Bearer"}}
+                          : std::vector<std::pair<std::string_view, std::string_view>>{});
+}
+
+void ShardLoop::on_request(Peer& peer, http::Request request) {
+    const std::string path(request.path());
+    if (path == "/health/live" || path == "/health/ready") {
+        if (request.method != "GET" && request.method != "HEAD") {
+            respond_error(peer, 405, {ErrorCode::bad_request, "method: GET only"});
+            return;
+        }
+        const bool well = path == "/health/live" || (shared_.ready.load(std::memory_order_relaxed) &&
+                                                     !shared_.draining.load(std::memory_order_relaxed));
+        respond(peer, well ? 200 : 503, well ? R"({"status":"ok"})" : R"({"status":"unavailable"})");
+        return;
+    }
+    if (peer.admin) {
+        on_admin(peer, request);
+    } else {
+        on_public(peer, request);
+    }
+}
+
+void ShardLoop::on_admin(Peer& peer, http::Request& request) {
+    if (request.path() != "/metrics") {
+        respond_error(peer, 404, {ErrorCode::not_found, "path: is unknown"});
+        return;
+    }
+    if (request.method != "GET") {
+        respond_error(peer, 405, {ErrorCode::bad_request, "method: GET only"});
+        return;
+    }
+    const std::uint64_t token = ++tokens_;
+    stats_gathering_[token].connection = peer.id;
+    for (auto& mailbox : shared_.mailboxes) { mailbox->send(StatsAsk{identity_.index, token}); }
+    hold(peer, true);
+}
+
+void ShardLoop::on_public(Peer& peer, http::Request& request) {
+    const std::string path(request.path());
+    const bool development = runtime_->config.development;
+    if (path == "/v1/ws") {
+        on_upgrade(peer, request, false);
+    } else if (path == "/v1/echo" && development) {
+        on_upgrade(peer, request, true);
+    } else if (development && (path == "/" || path == "/demo")) {
+        respond(peer, 302, "", "text/plain", {{"Location", "/demo/"}});
+    } else if (development && path.starts_with("/demo/")) {
+        serve_page(peer, request);
+    } else if (path.starts_with("/v1/")) {
+        on_api(peer, request);
+    } else {
+        respond_error(peer, 404, {ErrorCode::not_found, "path: is unknown"});
+    }
+}
+
+void ShardLoop::serve_page(Peer& peer, const http::Request& request) {
+    const EmbeddedFile* file = find_embedded(request.path());
+    if (file == nullptr) {
+        respond_error(peer, 404, {ErrorCode::not_found, "path: there is no such page"});
+        return;
+    }
+    if (request.method != "GET" && request.method != "HEAD") {
+        respond_error(peer, 405, {ErrorCode::bad_request, "method: GET only"});
+        return;
+    }
+    const std::string* known = request.header("if-none-match");
+    const bool same = known != nullptr && *known == file->etag;
+    respond(peer, same ? 304 : 200, same ? std::string_view{} : file->content, file->media_type,
+            {{"ETag", file->etag},
+             {"Cache-Control", "no-cache"},
+             {"Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'"}});
+}
+
+bool ShardLoop::origin_allowed(const http::Request& request) const {
+    const std::string* origin = request.header("origin");
+    if (origin == nullptr) { return true; }  // Not a browser; there are no cookies to abuse.
+    const auto& allowed = runtime_->config.server.allowed_origins;
+    if (std::find(allowed.begin(), allowed.end(), *origin) != allowed.end()) { return true; }
+    if (!allowed.empty()) { return false; }
+    if (runtime_->config.development) { return true; }
+    const std::string* host = request.header("host");
+    return host != nullptr && (*origin == "http://" + *host || *origin == "https://" + *host);
+}
+
+void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
+    static constexpr std::string_view kSubprotocols[] = {"starling.v1.json"};
+    peer.keep_alive = peer.keep_alive && request.upgrade;
+    if (shared_.draining.load(std::memory_order_relaxed)) {
+        peer.keep_alive = false;
+        respond_error(peer, 503, {ErrorCode::unavailable, "the node is going"});
+        return;
+    }
+    std::vector<std::pair<std::string_view, std::string_view>> headers;
+    for (const auto& [name, value] : request.headers) { headers.emplace_back(name, value); }
+    const ws::HandshakeRequest ask{.method = request.method, .headers = headers};
+    const auto agreed = ws::accept_handshake(ask, {.subprotocols = kSubprotocols});
+    if (!agreed) {
+        transport_.send(peer.id, SharedBytes(ByteView(agreed.error().response)));
+        peer.kind = Peer::Kind::closing;
+        transport_.close_after_flush(peer.id, 5s, now_.instant);
+        return;
+    }
+    peer.keep_alive = false;                 // Every refusal from here on closes: no proxy may believe in a tunnel.
+    if (!origin_allowed(request)) {
+        respond_error(peer, 403, {ErrorCode::forbidden, "Origin: is not on server.allowed_origins"});
+        return;
+    }
+    std::vector<std::pair<std::string, std::string>> query;
+    const std::size_t mark = request.target.find('?');
+    if (mark != std::string::npos && !http::parse_query(std::string_view(request.target).substr(mark + 1), query)) {
+        respond_error(peer, 400, {ErrorCode::bad_request, "query: is not percent-encoded UTF-8"});
+        return;
+    }
+    domain::OpenInfo info{.app = 0, .token = bearer(request), .address = peer.address};
+    std::string app = "default";
+    for (auto& [key, value] : query) {
+        if (key == "app") { app = value; }
+        if (key == "token") { info.token = value; }
+    }
+    const auto found = runtime_->settings->find_app(app);
+    if (!found && !echo) {
+        respond_error(peer, 404, {ErrorCode::not_found, "app: is unknown"});
+        return;
+    }
+    const auto per_address = static_cast<std::uint64_t>(runtime_->config.limits.connections_per_address);
+    const bool too_many = per_address != 0 && !shared_.addresses.try_add(peer.address, per_address);
+    peer.counted = per_address != 0 && !too_many;
+    transport_.send(peer.id, SharedBytes(ByteView(agreed->response)));
+    peer.kind = echo ? Peer::Kind::echo : Peer::Kind::native;
+    peer.window_bits = agreed->deflate ? agreed->deflate->server_window_bits : 0;
+    peer.reader = ws::Reader(agreed->deflate ? ws::Compression::deflate : ws::Compression::none);
+    peer.next_ping = now_.instant + runtime_->settings->ping_interval;
+    schedule(peer, peer.next_ping);
+    ++counters_.opened;
+    ++websockets_;
+    if (echo) { return; }
+    if (too_many) {
+        send_frame(peer, SharedBytes(ByteView(codec::native::encode_error(
+                             {}, {ErrorCode::limit_exceeded, "connections_per_address is " + std::to_string(per_address)}))),
+                   false, 0);
+        close_websocket(peer, close_code::limit, "connections_per_address");
+        return;
+    }
+    info.app = *found;
+    const domain::SessionId session = shard_.on_open(std::move(info), now_, effects_);
+    peer.session = session;
+    if (sessions_.size() <= session.slot) { sessions_.resize(session.slot + 1); }
+    sessions_[session.slot] = {session.generation, peer.id};
+}
+
+std::optional<std::size_t> ShardLoop::app_of_key(const http::Request& request) const {
+    const auto key = bearer(request);
+    if (!key) { return std::nullopt; }
+    unsigned char digest[SHA256_DIGEST_LENGTH];
+    SHA256(reinterpret_cast<const unsigned char*>(key->data()), key->size(), digest);
+    std::optional<std::size_t> app;
+    // Digests of equal length, all of them compared: time says nothing of the keys.
+    for (const auto& known : runtime_->api_keys) {
+        if (CRYPTO_memcmp(known.digest.data(), digest, sizeof digest) == 0) { app = known.app; }
+    }
+    return app;
+}
+
+void ShardLoop::on_api(Peer& peer, http::Request& request) {
+    const auto app = app_of_key(request);
+    if (!app) {
+        respond_error(peer, 401, {ErrorCode::unauthenticated, "Authorization: no valid API key"});
+        return;
+    }
+    const std::uint64_t token = ++tokens_;
+    ApiCall call{.connection = peer.id, .app = *app, .batch = false, .items = {}, .replies = {}};
+    const codec::backend::Limits limits{.wire = runtime_->settings->wire,
+                                        .broadcast_channels = static_cast<std::size_t>(runtime_->config.limits.broadcast_channels),
+                                        .batch_requests = static_cast<std::size_t>(runtime_->config.limits.batch_requests)};
+    if (request.path() == "/v1/batch") {
+        if (request.method != "POST") {
+            respond_error(peer, 405, {ErrorCode::bad_request, "method: POST only"});
+            return;
+        }
+        auto batch = codec::backend::decode_batch(request.body, limits);
+        if (!batch) {
+            respond_error(peer, http_status(batch.error().error.code), batch.error().error);
+            return;
+        }
+        call.batch = true;
+        call.items = std::move(batch->items);
+        hold(peer, true);
+        next_of_batch(token, calls_.emplace(token, std::move(call)).first->second);
+        return;
+    }
+    auto decoded = codec::backend::decode(request.method, request.target, request.body, limits);
+    if (!decoded) {
+        const auto& bad = decoded.error();
+        respond_error(peer, bad.method_not_allowed ? 405 : http_status(bad.error.code), bad.error);
+        return;
+    }
+    calls_.emplace(token, std::move(call));
+    hold(peer, true);
+    shard_.on_backend(token, *app, std::move(*decoded), now_, effects_);
+}
+
+// A batch runs in order: the next item when the one before is answered.
+void ShardLoop::next_of_batch(std::uint64_t token, ApiCall& call) {
+    const codec::backend::Limits limits{.wire = runtime_->settings->wire,
+                                        .broadcast_channels = static_cast<std::size_t>(runtime_->config.limits.broadcast_channels),
+                                        .batch_requests = 0};
+    while (call.replies.size() < call.items.size()) {
+        const auto& item = call.items[call.replies.size()];
+        const std::string_view path = std::string_view(item.path).substr(0, item.path.find('?'));
+        if (path == "/v1/batch") {
+            call.replies.push_back(codec::backend::error_reply({ErrorCode::bad_request, "path: a batch in a batch"}));
+            continue;
+        }
+        auto decoded = codec::backend::decode(item.method, item.path, item.body, limits);
+        if (decoded) {
+            shard_.on_backend(token, call.app, std::move(*decoded), now_, effects_);
+            return;
+        }
+        auto reply = codec::backend::error_reply(decoded.error().error);
+        if (decoded.error().method_not_allowed) { reply.status = 405; }
+        call.replies.push_back(std::move(reply));
+    }
+    const std::string body = codec::backend::encode_batch(call.replies);
+    const net::ConnectionId id = call.connection;
+    calls_.erase(token);
+    if (Peer* peer = find(id)) {
+        respond(*peer, 200, body);
+        hold(*peer, false);
+    }
+}
+
+void ShardLoop::on_backend_reply(std::uint64_t token, codec::backend::Reply reply) {
+    const auto it = calls_.find(token);
+    if (it == calls_.end()) { return; }
+    if (it->second.batch) {
+        it->second.replies.push_back(std::move(reply));
+        next_of_batch(token, it->second);
+        return;
+    }
+    const net::ConnectionId id = it->second.connection;
+    calls_.erase(it);
+    if (Peer* peer = find(id)) {
+        respond(*peer, reply.status, reply.body);
+        hold(*peer, false);
+    }
+}
+
+}  // namespace starling::server

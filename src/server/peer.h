@@ -1,0 +1,52 @@
+#pragma once
+// What a loop knows of one connection: first an HTTP client, then perhaps a WebSocket.
+// Included by the loop's own files only.
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "server/shard_loop.h"
+
+namespace starling::server {
+
+struct ShardLoop::Peer {
+    enum class Kind : std::uint8_t { http, native, echo, closing };
+    net::ConnectionId id;
+    Kind kind = Kind::http;
+    bool admin = false;
+    bool held = false;                       // Input waits: for an answer, or for `connected`.
+    bool keep_alive = true;
+    bool head_only = false;
+    bool counted = false;                    // In AddressCounts.
+    std::uint8_t window_bits = 0;            // Not 0: permessage-deflate was agreed.
+    std::optional<domain::SessionId> session;
+    std::uint16_t close_code = 0;            // What we closed with.
+    std::unique_ptr<codec::http::Parser> parser;
+    codec::websocket::Reader reader;
+    std::string inbox;                       // Came while held.
+    std::string address;
+    Instant began{};                         // Of the connection or of the request at hand.
+    Instant last_received{};
+    Instant next_ping{};
+    Instant timer = Instant::max();          // The one timer entry that counts.
+    struct Latest { SharedBytes text; std::uint64_t skipped = 0; };
+    std::map<std::uint32_t, Latest> latest;  // slow_consumer = "latest": what waits for room, by channel.
+};
+
+struct ShardLoop::ApiCall {
+    net::ConnectionId connection;
+    std::size_t app = 0;
+    bool batch = false;
+    std::vector<codec::backend::Batch::Item> items;
+    std::vector<codec::backend::Reply> replies;
+};
+
+// The last text and what it looks like on the wire, so that a fan-out frames and compresses once.
+struct ShardLoop::Frames {
+    SharedBytes source;                      // Held, so that its identity cannot be reused.
+    SharedBytes plain;
+    std::map<std::uint8_t, SharedBytes> deflated;   // By window bits.
+};
+
+}  // namespace starling::server

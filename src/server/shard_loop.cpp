@@ -1,0 +1,259 @@
+#include "server/shard_loop.h"
+
+#include <algorithm>
+
+#include "server/peer.h"
+
+namespace starling::server {
+
+namespace {
+
+Now read_clocks() {
+    return {Instant(std::chrono::steady_clock::now().time_since_epoch()),
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+}
+
+}  // namespace
+
+bool AddressCounts::try_add(const std::string& address, std::uint64_t limit) {
+    const std::lock_guard lock(mutex_);
+    auto& count = counts_[address];
+    if (count >= limit) { return false; }
+    ++count;
+    return true;
+}
+
+void AddressCounts::remove(const std::string& address) {
+    const std::lock_guard lock(mutex_);
+    const auto it = counts_.find(address);
+    if (it != counts_.end() && --it->second == 0) { counts_.erase(it); }
+}
+
+Shared::Shared(std::size_t shards) {
+    for (std::size_t i = 0; i < shards; ++i) { mailboxes.push_back(std::make_unique<net::Mailbox<Post>>()); }
+}
+
+ShardLoop::ShardLoop(domain::ShardIdentity identity, std::shared_ptr<const Runtime> runtime, Shared& shared)
+    : identity_(std::move(identity)), runtime_(std::move(runtime)), shared_(shared), now_(read_clocks()),
+      shard_(identity_, runtime_->settings, now_), frames_(std::make_unique<Frames>()) {
+    transport_.watch(shared_.mailboxes[identity_.index]->event());
+}
+
+ShardLoop::~ShardLoop() = default;
+
+ShardLoop::Peer* ShardLoop::find(net::ConnectionId id) {
+    if (id.slot >= peers_.size() || !peers_[id.slot] || peers_[id.slot]->id != id) { return nullptr; }
+    return peers_[id.slot].get();
+}
+
+ShardLoop::Peer* ShardLoop::peer_of(domain::SessionId session) {
+    if (session.slot >= sessions_.size() || sessions_[session.slot].first != session.generation) { return nullptr; }
+    Peer* peer = find(sessions_[session.slot].second);
+    return peer != nullptr && peer->session == session ? peer : nullptr;
+}
+
+void ShardLoop::schedule(Peer& peer, Instant at) {
+    if (at >= peer.timer) { return; }
+    peer.timer = at;
+    timers_.push({at, peer.id});
+}
+
+void ShardLoop::on_timer(Peer& peer) {
+    const Instant now = now_.instant;
+    const Duration interval = runtime_->settings->ping_interval;
+    if (peer.kind == Peer::Kind::closing) {
+        transport_.close_after_flush(peer.id, 0s, now);
+        return;
+    }
+    if (peer.kind == Peer::Kind::http) {
+        // The whole request has a deadline, however its bytes drip; an idle connection has a longer one.
+        if (!peer.held && (peer.parser || now >= peer.last_received + 60s)) {
+            peer.keep_alive = false;
+            if (peer.parser) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
+            transport_.close_after_flush(peer.id, 0s, now);
+            return;
+        }
+        schedule(peer, std::max(now + 1s, peer.last_received + 60s));
+        return;
+    }
+    if (now >= peer.last_received + interval + 10s) {
+        end_session(peer, close_code::no_pong);
+        close_websocket(peer, close_code::no_pong, "nothing came for too long");
+        return;
+    }
+    if (now >= peer.next_ping) {
+        send_control(peer, codec::websocket::encode_frame(codec::websocket::Opcode::ping, {}));
+        peer.next_ping = now + interval;
+    }
+    schedule(peer, std::min(peer.next_ping, peer.last_received + interval + 10s));
+}
+
+void ShardLoop::on_event(const net::Event& event) {
+    if (event.kind == net::Event::Kind::woken) { return; }
+    const net::ConnectionId id = event.connection;
+    if (event.kind == net::Event::Kind::accepted) {
+        if (peers_.size() <= id.slot) { peers_.resize(id.slot + 1); }
+        peers_[id.slot] = std::make_unique<Peer>();
+        Peer& peer = *peers_[id.slot];
+        peer.id = id;
+        peer.admin = event.listener == kAdmin;
+        peer.address = transport_.peer_address(id);
+        peer.began = peer.last_received = now_.instant;
+        peer.parser = std::make_unique<codec::http::Parser>();
+        schedule(peer, now_.instant + std::min<Duration>(runtime_->settings->connect_timeout, 10s));
+        return;
+    }
+    if (event.kind == net::Event::Kind::closed) {
+        forget(id);
+        perform();
+        return;
+    }
+    Peer* peer = find(id);
+    if (peer == nullptr) { return; }
+    const std::span<char> bytes = transport_.read(id);
+    if (bytes.empty()) { return; }
+    peer->last_received = now_.instant;
+    if (peer->kind == Peer::Kind::http) {
+        on_http(*peer, {bytes.data(), bytes.size()});
+    } else if (peer->kind != Peer::Kind::closing || peer->close_code != 0) {
+        on_websocket(*peer, bytes);
+    }
+    perform();
+}
+
+void ShardLoop::forget(net::ConnectionId id) {
+    Peer* peer = find(id);
+    if (peer == nullptr) { return; }
+    if (peer->session) { ++counters_.closed[close_code::abnormal]; }
+    end_session(*peer, close_code::abnormal);
+    if (peer->counted) { shared_.addresses.remove(peer->address); }
+    // Everything but an HTTP connection has been a WebSocket, unless it was refused on the way.
+    if (peer->next_ping != Instant{}) { --websockets_; }
+    peers_[id.slot].reset();
+}
+
+void ShardLoop::on_post(Post& post) {
+    if (auto* mail = std::get_if<std::unique_ptr<domain::Mail>>(&post)) {
+        shard_.on_mail(**mail, now_, effects_);
+    } else if (auto* settings = std::get_if<SettingsPost>(&post)) {
+        runtime_ = std::move(settings->runtime);
+        transport_.set_tls(kPublic, runtime_->tls);
+        shard_.on_settings(runtime_->settings, now_, effects_);
+    } else if (auto* drain = std::get_if<DrainPost>(&post)) {
+        drained_ = true;
+        shard_.on_drain(drain->window, now_, effects_);
+    } else if (std::holds_alternative<StopPost>(post)) {
+        stopped_ = true;
+    } else if (auto* ask = std::get_if<StatsAsk>(&post)) {
+        shared_.mailboxes[ask->from]->send(StatsAnswer{ask->token, stats()});
+    } else if (auto* answer = std::get_if<StatsAnswer>(&post)) {
+        const auto it = stats_gathering_.find(answer->token);
+        if (it == stats_gathering_.end()) { return; }
+        it->second.answers.push_back(std::move(answer->stats));
+        if (it->second.answers.size() < shared_.mailboxes.size()) { return; }
+        if (Peer* peer = find(it->second.connection)) {
+            respond(*peer, 200, metrics_text(it->second.answers), "text/plain; version=0.0.4; charset=utf-8");
+            hold(*peer, false);
+        }
+        stats_gathering_.erase(it);
+    } else if (auto* authorized = std::get_if<AuthorizeAnswer>(&post)) {
+        shard_.on_authorized(authorized->session, authorized->ticket, authorized->allow, std::move(authorized->data), now_,
+                             effects_);
+    }
+    perform();
+}
+
+void ShardLoop::perform() {
+    if (performing_) { return; }             // The outer call takes what was added.
+    performing_ = true;
+    domain::Effects batch;
+    while (!effects_.empty()) {
+        batch.swap(effects_);
+        for (auto& effect : batch) { perform(effect); }
+        batch.clear();
+    }
+    performing_ = false;
+}
+
+void ShardLoop::perform(domain::Effect& effect) {
+    if (auto* fanout = std::get_if<domain::Fanout>(&effect)) {
+        for (const domain::SessionId session : fanout->sessions) { send_text(session, fanout->text, true, fanout->channel); }
+    } else if (auto* one = std::get_if<domain::Send>(&effect)) {
+        send_text(one->session, one->text, one->counts, one->channel);
+    } else if (auto* mail = std::get_if<domain::MailTo>(&effect)) {
+        if (mail->shard == identity_.index) {
+            shard_.on_mail(*mail->mail, now_, effects_);
+        } else {
+            shared_.mailboxes[mail->shard]->send(std::move(mail->mail));
+        }
+    } else if (auto* close = std::get_if<domain::Close>(&effect)) {
+        if (Peer* peer = peer_of(close->session)) {
+            peer->session.reset();           // The domain has forgotten it already.
+            close_websocket(*peer, close->code, close->reason);
+        }
+    } else if (auto* held = std::get_if<domain::HoldInput>(&effect)) {
+        if (Peer* peer = peer_of(held->session)) { hold(*peer, held->hold); }
+    } else if (auto* reply = std::get_if<domain::BackendReply>(&effect)) {
+        on_backend_reply(reply->token, std::move(reply->reply));
+    } else if (auto* ask = std::get_if<domain::AuthorizeRequest>(&effect)) {
+        auto* mailbox = shared_.mailboxes[identity_.index].get();
+        shared_.authorize.ask(std::move(ask->url), std::move(ask->body), {ask->session, ask->ticket, false, {}},
+                              [mailbox](AuthorizeAnswer answer) { mailbox->send(std::move(answer)); });
+    }
+}
+
+LoopStats ShardLoop::stats() {
+    LoopStats out = counters_;
+    out.domain = shard_.stats();
+    for (const auto& peer : peers_) {
+        if (peer) { out.queue_bytes += transport_.queued_bytes(peer->id); }
+    }
+    counters_.loop_delay_seconds = 0;
+    return out;
+}
+
+void ShardLoop::run() {
+    while (!stopped_) {
+        // Somebody cannot keep up with what we send: read nothing new until they have.
+        const bool crowded = std::any_of(shared_.mailboxes.begin(), shared_.mailboxes.end(),
+                                         [](const auto& mailbox) { return mailbox->crowded(); });
+        Instant until = now_.instant + 1s;
+        if (const auto next = shard_.next_deadline()) { until = std::min(until, *next); }
+        if (!timers_.empty()) { until = std::min(until, timers_.top().at); }
+        events_.clear();
+        transport_.wait(std::max<Duration>(until - read_clocks().instant, 0ns), events_);
+        now_ = read_clocks();
+        posts_.clear();
+        shared_.mailboxes[identity_.index]->drain(posts_);
+        for (Post& post : posts_) { on_post(post); }
+        for (const net::Event& event : events_) {
+            if (!crowded || event.kind != net::Event::Kind::readable) { on_event(event); }
+        }
+        while (!timers_.empty() && timers_.top().at <= now_.instant) {
+            const Timer timer = timers_.top();
+            timers_.pop();
+            Peer* peer = find(timer.connection);
+            if (peer == nullptr || peer->timer != timer.at) { continue; }
+            peer->timer = Instant::max();
+            on_timer(*peer);
+        }
+        shard_.on_deadline(now_, effects_);
+        perform();
+        transport_.expire(now_.instant);
+        transport_.flush();
+        if (!lagging_.empty()) {
+            serve_lagging();
+            transport_.flush();
+        }
+        *frames_ = Frames{};                 // Nothing is held past the turn.
+        counters_.loop_delay_seconds =
+            std::max(counters_.loop_delay_seconds,
+                     std::chrono::duration<double>(read_clocks().instant - now_.instant).count());
+        if (drained_ && !reported_idle_ && websockets_ == 0 && shard_.idle()) {
+            reported_idle_ = true;
+            shared_.idle_loops.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+}
+
+}  // namespace starling::server
