@@ -146,10 +146,9 @@ def suites():
     tests = ROOT / "tests"
     for folder in sorted(path for path in tests.iterdir() if path.is_dir()) if tests.is_dir() else []:
         entries = sorted(path for path in folder.iterdir() if path.suffix in (".py", ".mjs"))
-        # An entry point is executable or named like one; what it imports is neither.
+        # What the entry points import is not executable and not named like one.
         for path in entries:
-            if path.name.startswith("run.") or path.stem.endswith(("_test", "_conformance")) or (
-                    folder.name == "security" and path.stat().st_mode & 0o111):
+            if path.stem == "run" or path.stem.endswith(("_test", "_conformance", "_security")) or path.stat().st_mode & 0o111:
                 yield path
 
 

@@ -131,7 +131,7 @@ int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigE
             report.ok("configuration");
         }
         check_port(report, "server.listen", config->server.listen, *config);
-        if (!config->server.admin.empty()) { check_port(report, "server.admin", config->server.admin, *config); }
+        check_port(report, "server.admin", config->server.admin, *config);
         if (config->engine.type == "memory") { report.ok("engine: embedded, nothing to reach"); }
     }
     check_file(report, sources.file);

@@ -7,11 +7,13 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "codec/handshake.h"
+
 namespace starling::server {
 namespace {
 
 constexpr std::size_t kHeaderBytesMax = 16'384;
-constexpr std::uint64_t kMessageBytesMax = 64 * 1'048'576;
+constexpr codec::websocket::ReaderLimits kLimits{.message_bytes = 64 * 1'048'576, .fragments = 1024};
 
 std::string base64(std::string_view bytes) {
     std::string out(4 * ((bytes.size() + 2) / 3) + 1, '\0');
@@ -19,15 +21,6 @@ std::string base64(std::string_view bytes) {
                                      static_cast<int>(bytes.size()));
     out.resize(static_cast<std::size_t>(size));
     return out;
-}
-
-// RFC 6455 §4.2.2: what a server answers to a key.
-std::string accept_of(const std::string& key) {
-    const std::string text = key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha1(), nullptr);
-    return base64({reinterpret_cast<const char*>(digest), size});
 }
 
 // The value of a header in a response's head, empty where there is none.
@@ -68,65 +61,41 @@ std::expected<ClientSocket, std::string> ClientSocket::open(const std::string& b
         if (auto filled = socket.fill(socket.inbox_.size() + 1); !filled) { return std::unexpected(filled.error()); }
     }
     const std::string head = socket.take(end + 4);
-    if (!head.starts_with("HTTP/1.1 101") || header_of(head, "Sec-WebSocket-Accept") != accept_of(key)) {
+    if (!head.starts_with("HTTP/1.1 101") || header_of(head, "Sec-WebSocket-Accept") != codec::websocket::accept_key(key)) {
         return std::unexpected(base + ": " + head.substr(0, head.find("\r\n")));
     }
     return socket;
 }
 
 std::expected<std::string, std::string> ClientSocket::next_text() {
-    std::string message;
+    using Kind = codec::websocket::Event::Kind;
     for (;;) {
-        if (auto filled = fill(2); !filled) { return std::unexpected(filled.error()); }
-        const auto first = static_cast<unsigned char>(inbox_[0]);
-        const auto second = static_cast<unsigned char>(inbox_[1]);
-        const std::size_t length_bytes = (second & 0x7f) == 126 ? 2 : (second & 0x7f) == 127 ? 8 : 0;
-        if (auto filled = fill(2 + length_bytes); !filled) { return std::unexpected(filled.error()); }
-        std::uint64_t size = second & 0x7f;
-        if (length_bytes > 0) {
-            size = 0;
-            for (std::size_t i = 0; i < length_bytes; ++i) { size = size << 8 | static_cast<unsigned char>(inbox_[2 + i]); }
-        }
-        // RFC 6455 §5.1: a server does not mask; nothing was negotiated that would use a reserved bit.
-        if ((second & 0x80) != 0 || (first & 0x70) != 0 || size > kMessageBytesMax - message.size()) { return std::unexpected("the gateway broke the protocol"); }
-        take(2 + length_bytes);
-        if (auto filled = fill(size); !filled) { return std::unexpected(filled.error()); }
-        std::string payload = take(size);
-        switch (first & 0x0f) {
-            case kPing:
-                if (auto sent = send_frame(kPong, payload); !sent) { return std::unexpected(sent.error()); }
+        const auto event = reader_.next({inbox_.data(), inbox_.size()}, kLimits);
+        const std::string payload(event.payload);
+        take(event.consumed);
+        switch (event.kind) {
+            case Kind::none:
+                if (auto filled = fill(1); !filled) { return std::unexpected(filled.error()); }
                 break;
-            case kPong: break;
-            case kClose: {
-                const int code = payload.size() < 2 ? 1005 : static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]);
-                // The answer to a close is a courtesy: the connection is over either way.
-                (void)send_frame(kClose, payload.substr(0, 2));
-                return std::unexpected("closed by the gateway with " + std::to_string(code) + (payload.size() > 2 ? " " + payload.substr(2) : ""));
-            }
-            case kText:
-            case kContinuation:
-                message += payload;
-                if ((first & 0x80) != 0) { return message; }
+            case Kind::text: return payload;
+            case Kind::ping:
+                if (auto sent = send_frame(Opcode::pong, payload); !sent) { return std::unexpected(sent.error()); }
                 break;
-            default: return std::unexpected("the gateway broke the protocol");
+            case Kind::close:
+                // The answer is a courtesy: the connection is over either way.
+                (void)send_frame(Opcode::close, {});
+                return std::unexpected("closed by the gateway with " + std::to_string(event.code) + (payload.empty() ? "" : " " + payload));
+            case Kind::error: return std::unexpected("the gateway broke the protocol: " + payload);
+            case Kind::binary:
+            case Kind::pong: break;
         }
     }
 }
 
-std::expected<void, std::string> ClientSocket::send_frame(unsigned char opcode, std::string_view payload) {
-    std::string frame(1, static_cast<char>(0x80 | opcode));
-    if (payload.size() < 126) {
-        frame += static_cast<char>(0x80 | payload.size());
-    } else {
-        const bool wide = payload.size() > 0xffff;
-        frame += static_cast<char>(0x80 | (wide ? 127 : 126));
-        for (int shift = wide ? 56 : 8; shift >= 0; shift -= 8) { frame += static_cast<char>(payload.size() >> shift & 0xff); }
-    }
-    unsigned char mask[4];
-    if (RAND_bytes(mask, sizeof mask) != 1) { return std::unexpected("no randomness"); }
-    frame.append(reinterpret_cast<const char*>(mask), sizeof mask);
-    for (std::size_t i = 0; i < payload.size(); ++i) { frame += static_cast<char>(payload[i] ^ mask[i % 4]); }
-    return send_all(frame);
+std::expected<void, std::string> ClientSocket::send_frame(Opcode opcode, std::string_view payload) {
+    std::uint32_t mask = 0;
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&mask), sizeof mask) != 1) { return std::unexpected("no randomness"); }
+    return send_all(codec::websocket::encode_masked({.opcode = opcode, .payload = payload, .mask = mask}));
 }
 
 std::expected<void, std::string> ClientSocket::send_all(std::string_view bytes) {

@@ -8,6 +8,8 @@
 
 #include <curl/curl.h>
 
+#include "codec/websocket.h"
+
 namespace starling::server {
 
 class ClientSocket {
@@ -15,18 +17,18 @@ class ClientSocket {
     // `base` is "http://host:port" or "https://host:port"; TLS is verified.
     static std::expected<ClientSocket, std::string> open(const std::string& base, const std::string& path);
 
-    std::expected<void, std::string> send_text(std::string_view text) { return send_frame(kText, text); }
+    std::expected<void, std::string> send_text(std::string_view text) { return send_frame(Opcode::text, text); }
     // Waits for the next whole message. The error says how the connection ended.
     std::expected<std::string, std::string> next_text();
 
  private:
-    static constexpr unsigned char kContinuation = 0, kText = 1, kClose = 8, kPing = 9, kPong = 10;
+    using Opcode = codec::websocket::Opcode;
     struct EasyDeleter {
         void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
     };
 
     explicit ClientSocket(CURL* easy) : easy_(easy) {}
-    std::expected<void, std::string> send_frame(unsigned char opcode, std::string_view payload);
+    std::expected<void, std::string> send_frame(Opcode opcode, std::string_view payload);
     std::expected<void, std::string> send_all(std::string_view bytes);
     std::expected<void, std::string> wait(short events);
     // Until the inbox holds `size` bytes.
@@ -34,6 +36,7 @@ class ClientSocket {
     std::string take(std::size_t size);
 
     std::unique_ptr<CURL, EasyDeleter> easy_;
+    codec::websocket::Reader reader_{codec::websocket::Compression::none, codec::websocket::Role::client};
     std::string inbox_;
 };
 

@@ -141,9 +141,7 @@ void check_together(const Config& config, ConfigErrors& errors) {
         }
     }
     if (auto endpoint = parse_endpoint(config.server.listen); !endpoint) { errors.push_back("server.listen: " + endpoint.error()); }
-    if (!config.server.admin.empty()) {
-        if (auto endpoint = parse_endpoint(config.server.admin); !endpoint) { errors.push_back("server.admin: " + endpoint.error()); }
-    }
+    if (auto endpoint = parse_endpoint(config.server.admin); !endpoint) { errors.push_back("server.admin: " + endpoint.error()); }
     if (config.server.certificate.empty() != config.server.certificate_key.empty()) {
         errors.emplace_back("server.tls: certificate and key are given together or not at all");
     }
