@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { expect, hidden, kPatienceMs, Person, post, record, sees, start_browser, start_cable, start_gateway, Stories } from './harness.mjs';
+import { expect, hidden, Person, post, record, sees, start_browser, start_cable, start_gateway, Stories, until } from './harness.mjs';
 
 const { values: options } = parseArgs({ options: {
     binary: { type: 'string', default: '../../build/release/starling' },
@@ -37,13 +37,10 @@ async function story(name, tell) {
 
 // Closed pages linger; a story begins when the last one's people are gone.
 async function nobody() {
-    const end = performance.now() + kPatienceMs;
-    while (performance.now() < end) {
+    await until(async () => {
         const answer = await fetch(`${gateway.url}/v1/channels/doc:demo/presence/count`, { headers: { Authorization: 'Bearer dev' } });
-        if ((await answer.json()).count === 0) { return; }
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    throw new Error('people of a closed page are still there');
+        return (await answer.json()).count === 0;
+    }, () => 'people of a closed page are still there');
 }
 
 const add_card = async (page, text) => { await page.fill('#note', text); await page.press('#note', 'Enter'); };
@@ -247,6 +244,32 @@ await story('cut off: says so, keeps what was written, and misses nothing', asyn
     } finally {
         cable.close();
     }
+});
+
+await story('told to reconnect: the new connection comes first, and nobody notices', async () => {
+    const bob = await (await person('bob')).open();
+    const ada_person = await person('ada');
+    const routes = [];
+    const order = [];
+    await ada_person.context.routeWebSocket(/\/v1\/ws$/, (route) => {
+        const number = routes.push(route);
+        order.push(`open ${number}`);
+        const server = route.connectToServer();
+        route.onClose((code, reason) => { order.push(`close ${number} ${code}`); void server.close({ code, reason }); });
+    });
+    const ada = await ada_person.open();
+    await sees(bob, '#viewers', '2 people viewing');
+    const seen = await record(bob, '#viewers');
+    const status = await record(ada, '#status-text');
+    routes[0].send(JSON.stringify({ type: 'reconnect', delay: 50 }));
+    await until(() => order.length === 3, () => `the order was ${order}`);
+    expect(order.join() === 'open 1,open 2,close 1 1000', `the order was ${order}`);
+    await add_card(ada, 'from the new connection');
+    await sees(bob, '#cards .card-text', 'from the new connection');
+    await add_card(bob, 'to the new connection');
+    await sees(ada, '#cards .card:not(.waiting) .card-text', 'to the new connection');
+    expect((await seen()).length === 1, `the count changed: ${await seen()}`);
+    expect((await status()).length === 1, `the status changed: ${await status()}`);
 });
 
 await story('ended by the backend: stays away until asked', async () => {

@@ -105,6 +105,15 @@ export async function sees(page, selector, wanted) {
 
 export async function hidden(page, selector) { await page.waitForSelector(selector, { state: 'hidden' }); }
 
+// For conditions outside of a page.
+export async function until(condition, complaint) {
+    const end = performance.now() + kPatienceMs;
+    while (!await condition()) {
+        if (performance.now() > end) { throw new Error(complaint()); }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+}
+
 // Notes every text that the element shows from now on.
 export async function record(page, selector) {
     await page.evaluate((where) => {
