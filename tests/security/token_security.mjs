@@ -325,6 +325,7 @@ try {
     try { if ((await fetch(`http://127.0.0.1:${port}/health/ready`)).ok) break; } catch { /* not there yet */ }
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
+  if (exited) throw new Error('the gateway did not start');
   for (const part of [headersAndSignatures, claims, channelTokensAndRefresh, permissions, upgradeTokens, flood]) {
     try { await part(); } catch (error) { check(`${part.name} to its end`, String(error), 'no exception'); }
   }
