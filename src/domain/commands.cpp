@@ -367,6 +367,8 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
 void Shard::State::subscribe_by_server(Session& session, const std::string& channel, bool present,
                                        std::optional<std::string> data, Rights granted) {
     std::optional<Error> error = native::check_channel(channel, settings->wire.channel_bytes, "channel");
+    // protocol.md section 10: nothing gives a native client a right in `#*`.
+    if (!error && channel.starts_with('#')) { error = Error{ErrorCode::forbidden, "channel: is Pusher's alone"}; }
     if (!error && find_subscription(session, channel) != nullptr) {
         error = Error{ErrorCode::already_subscribed, "channel: is subscribed already"};
     }

@@ -213,7 +213,8 @@ void Shard::State::on(AttachedMail& attached) {
     const auto channels = std::move(session->auto_channels);
     session->auto_channels.clear();
     for (const auto& channel : channels) {
-        subscribe_by_server(*session, channel, false, {}, static_cast<Rights>(Right::subscribe));
+        // The right is among the token's grants, so that a refresh without it takes it away.
+        subscribe_by_server(*session, channel, false, {}, 0);
     }
 }
 
