@@ -107,7 +107,9 @@ def suite(path):
     install_node_modules(path.parent)
     usage = subprocess.run(runner + [str(path), "--help"], cwd=ROOT, capture_output=True, text=True,
                            timeout=60, stdin=subprocess.DEVNULL)
-    usage = usage.stdout + usage.stderr
+    # A suite without --help runs, or complains: then its source says what it takes.
+    usage = usage.stdout + usage.stderr if usage.returncode == 0 else "".join(
+        f" --{name}" for name in re.findall(r"^\s*'?([a-z-]+)'?: \{ type: 'string'", path.read_text(), re.M))
     asks = set(re.findall(r"--[a-z][a-z-]*", usage))
     arguments = ["--binary", BINARY] if "--binary" in asks else []
     if not asks & {"--url", "--base-url", "--port", "--host"}:
