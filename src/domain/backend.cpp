@@ -85,7 +85,8 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
         mail_out.key = std::move(call->key);
         if (call->exclude) { mail_out.except = parse_connection_id(*call->exclude); }
         gathered.results.resize(1, std::unexpected(Error{}));
-        mail(home_of(mail_out.channel), std::move(mail_out));
+        const std::uint32_t target = home_of(mail_out.channel);
+        mail(target, std::move(mail_out));
         return;
     }
     if (auto* call = std::get_if<backend::Broadcast>(&request)) {
@@ -101,7 +102,8 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
             mail_out.message.data = call->data;
             mail_out.message.event = call->event;
             mail_out.key = call->key;
-            mail(home_of(mail_out.channel), std::move(mail_out));
+            const std::uint32_t target = home_of(mail_out.channel);
+            mail(target, std::move(mail_out));
         }
         if (gathered.missing == 0) { finish(token, gathered); }
         return;
