@@ -87,7 +87,7 @@ class Reader {
     std::uint8_t header_[14];              // Of the frame at hand; its last four bytes are the mask.
     std::uint8_t header_size_ = 0;         // Bytes of it that are there.
     std::uint8_t mask_[4] = {};            // Turned so that the next payload byte meets the first.
-    std::uint16_t fragments_ = 0;          // Frames so far of the message at hand; 0: none is open.
+    std::uint32_t fragments_ = 0;          // Frames so far of the message at hand; 0: none is open.
     State state_ = State::header;
     Opcode message_ = Opcode::continuation;  // What the open message is.
     Compression compression_;

@@ -216,6 +216,13 @@ TEST(Reader, CountsFragmentsEmptyOnesToo) {
     }
 }
 
+TEST(Reader, CountsMoreFragmentsThanSixteenBitsHold) {
+    std::string bytes = frame(Opcode::binary, "", false);
+    for (int count = 1; count < 65536; ++count) { bytes += frame(Opcode::continuation, "", false); }
+    bytes += frame(Opcode::continuation, "x");
+    EXPECT_EQ(read(bytes, bytes.size(), 1, {.limits = {.fragments = 100000}}), (Events{{Kind::binary, "x"}}));
+}
+
 TEST(Reader, ReadsCloseFrames) {
     const auto close = [](std::string payload) { return read(frame(Opcode::close, payload) + frame(Opcode::text, "x")); };
     const auto code = [](int value) { return std::string{static_cast<char>(value >> 8), static_cast<char>(value)}; };
