@@ -1,0 +1,65 @@
+// Runs every story file against one shard and against four, and says what failed.
+// usage: node run.mjs [--binary PATH] [--shards 1,4] [--files connect,typing] [--test-timeout MS]
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const option = (name, fallback) => {
+    const inline = process.argv.find((word) => word.startsWith(`--${name}=`));
+    if (inline) return inline.slice(name.length + 3);
+    const at = process.argv.indexOf(`--${name}`);
+    return at > 0 ? process.argv[at + 1] : fallback;
+};
+
+const files = option(
+    'files',
+    'connect,subscribe_presence,typing,messages,notifications,permissions,limits,backend,lifecycle,cli',
+).split(',');
+const shards = option('shards', '1,4').split(',');
+const pass = ['binary', 'test-timeout'].flatMap((name) => {
+    const value = option(name);
+    return value ? [`--${name}=${value}`] : [];
+});
+
+// {"file: test name": "why it is not fixed"}: counted apart, and told.
+const known = existsSync(join(here, 'known.json')) ? JSON.parse(readFileSync(join(here, 'known.json'))) : {};
+
+let passed = 0;
+const failures = [];
+const skipped = [];
+
+function run(file, count) {
+    return new Promise((done) => {
+        const child = spawn(process.execPath, [join(here, `${file}.mjs`), `--shards=${count}`, ...pass], {
+            stdio: ['ignore', 'pipe', 'inherit'],
+        });
+        let text = '';
+        child.stdout.on('data', (piece) => (text += piece));
+        child.on('exit', (code) => {
+            const lines = text.split('\n');
+            for (const line of lines) {
+                if (line.startsWith('ok ')) passed += 1;
+                if (!line.startsWith('not ok ')) continue;
+                const [name, why] = line.slice(7).split(' :: ');
+                const story = `${file}: ${name}`;
+                (known[story] ? skipped : failures).push({ story, count, why: known[story] ?? why });
+            }
+            if (!/^\d+ passed, \d+ failed$/m.test(text)) {
+                failures.push({ story: `${file}: the file itself`, count, why: `ended with ${code} and no result` });
+            }
+            console.log(`${file}, ${count} shard${count === '1' ? '' : 's'}: ${lines.filter(Boolean).at(-1) ?? 'nothing'}`);
+            done();
+        });
+    });
+}
+
+for (const count of shards) {
+    for (const file of files) await run(file, count);
+}
+for (const { story, count, why } of failures) console.log(`FAILED [${count}] ${story}\n    ${why}`);
+for (const { story, count, why } of skipped) console.log(`skipped [${count}] ${story}: ${why}`);
+if (skipped.length) console.log(`${skipped.length} skipped as known`);
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length ? 1 : 0;
