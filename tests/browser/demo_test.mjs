@@ -262,8 +262,8 @@ await story('told to reconnect: the new connection comes first, and nobody notic
     const seen = await record(bob, '#viewers');
     const status = await record(ada, '#status-text');
     routes[0].send(JSON.stringify({ type: 'reconnect', delay: 50 }));
-    await until(() => order.length === 3, () => `the order was ${order}`);
-    expect(order.join() === 'open 1,open 2,close 1 1000', `the order was ${order}`);
+    await until(() => order.length >= 3, () => `the order was ${order}`);
+    expect(order.slice(0, 3).join() === 'open 1,open 2,close 1 1000', `the order was ${order}`);
     await add_card(ada, 'from the new connection');
     await sees(bob, '#cards .card-text', 'from the new connection');
     await add_card(bob, 'to the new connection');
