@@ -326,6 +326,10 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
         if (!check_channel_token(session, request.id, command, grant)) { return; }
         ChannelGrant while_asking = grant;   // `require` sees it like any other grant.
         if (while_asking.expires_ms == 0) { while_asking.expires_ms = now.wall_ms + kAnswerHolds / 1ms; }
+        // A subscribe that fails leaves its grant behind; the next one clears what is over or the same.
+        std::erase_if(session.channel_grants, [&](const ChannelGrant& held) {
+            return held.expires_ms <= now.wall_ms || (held.channel == channel && held.rights == grant.rights);
+        });
         session.channel_grants.push_back(std::move(while_asking));
     }
     if (require(session, channel, Right::subscribe, request, waiting) != Permission::granted) { return; }
@@ -360,6 +364,7 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
     join.fallback = waiting != nullptr && waiting->data ? waiting->data : session.info;
     join.watch = has(allowed, Right::presence) ? command.watch.value_or(Watch::members) : Watch::none;
     join.recover = std::move(command.recover);
+    subscription.sees = join.watch != Watch::none;
     session.subscriptions.push_back(subscription);
     mail(home_of(ref), std::move(join));
 }
@@ -417,7 +422,8 @@ void Shard::State::recheck(Session& session) {
             subscription.expires_ms = 0;
         }
         const Rights allowed = rights(session, hub[subscription.hub].ref.name);
-        if (has(allowed, Right::subscribe) && (!subscription.present || has(allowed, Right::presence))) { continue; }
+        const bool presence = subscription.present || subscription.sees;
+        if (has(allowed, Right::subscribe) && (!presence || has(allowed, Right::presence))) { continue; }
         unsubscribe(session, subscription,
                     {.departure = Departure::clean, .told = true, .request = {}, .code = "forbidden",
                      .reason = "the right is gone"});

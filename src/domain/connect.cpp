@@ -142,7 +142,7 @@ std::optional<SessionRef> Shard::State::check_resume(const Session& session, std
     if (!key) { return std::nullopt; }
     key->issuer = settings->apps[session.app].id;
     key->require_exp = true;
-    const auto claims = codec::jwt::verify(token, {*key}, now.wall_ms, {});
+    const auto claims = codec::jwt::verify(token, {*key}, now.wall_ms, {.user_bytes = settings->wire.user_bytes});
     if (!claims || claims->sub != session.user_id || claims->channels.size() != 1) { return std::nullopt; }
     return parse_connection_id(claims->channels[0]);
 }

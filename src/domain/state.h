@@ -71,6 +71,7 @@ struct Subscription {
     Status status = Status::pending;
     bool joined = false;                     // Has a hub entry.
     bool present = false;
+    bool sees = false;                       // Watches presence.
     Rights granted = 0;                      // By a channel token, the application or the backend.
     std::int64_t expires_ms = 0;             // Of a channel token; 0: none.
 };

@@ -3,8 +3,10 @@
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <mutex>
 #include <thread>
 
 #include "base/log.h"
@@ -68,6 +70,8 @@ class Node {
  private:
     std::expected<void, std::string> start();
     void reload();
+    void watch_keys();                       // For the sources of runtime_; told by SIGUSR1.
+    void apply_keys();
     int drain();
     void post_all(auto make) {
         for (auto& mailbox : shared_.mailboxes) { mailbox->send(make()); }
@@ -79,7 +83,11 @@ class Node {
     }
 
     const ConfigSources& sources_;
-    std::shared_ptr<const Runtime> runtime_;
+    // What the key store fetched last, for the main thread to pick up: a hand-over at start-up pace.
+    std::mutex keys_mutex_;
+    std::vector<std::vector<codec::jwt::Key>> fetched_;
+    std::uint64_t keys_generation_ = 0;
+    std::shared_ptr<const Runtime> runtime_; // As configured, without what was fetched.
     std::string resume_secret_;
     Shared shared_;
     std::vector<std::unique_ptr<ShardLoop>> loops_;
@@ -124,6 +132,42 @@ std::expected<void, std::string> Node::start() {
     return {};
 }
 
+void Node::watch_keys() {
+    std::uint64_t generation = 0;
+    {
+        const std::lock_guard lock(keys_mutex_);
+        fetched_.clear();
+        generation = ++keys_generation_;     // What an older store still publishes is not taken.
+    }
+    auto sources = jwks_sources(runtime_->config);
+    if (sources.empty()) { return; }
+    auto next = std::make_shared<Runtime>(*runtime_);
+    next->keys = std::make_shared<KeyStore>(std::move(sources), [this, generation](const auto& keys) {
+        {
+            const std::lock_guard lock(keys_mutex_);
+            if (generation != keys_generation_) { return; }
+            fetched_ = keys;
+        }
+        ::kill(::getpid(), SIGUSR1);
+    });
+    runtime_ = std::move(next);
+}
+
+void Node::apply_keys() {
+    auto settings = std::make_shared<domain::Settings>(*runtime_->settings);
+    {
+        const std::lock_guard lock(keys_mutex_);
+        for (std::size_t app = 0; app < fetched_.size() && app < settings->apps.size(); ++app) {
+            auto& keys = settings->apps[app].token_keys;
+            keys.insert(keys.end(), fetched_[app].begin(), fetched_[app].end());
+        }
+    }
+    auto next = std::make_shared<Runtime>(*runtime_);
+    next->settings = std::move(settings);
+    post_all([&next] { return SettingsPost{next}; });
+    log::info("token keys fetched");
+}
+
 void Node::reload() {
     auto config = load_config(sources_);
     std::expected<std::shared_ptr<const Runtime>, std::string> next = std::unexpected(std::string());
@@ -147,6 +191,7 @@ void Node::reload() {
         return;
     }
     runtime_ = *next;
+    watch_keys();
     if (const auto level = log::parse_level(runtime_->config.server.log_level)) { log::set_level(*level); }
     post_all([this] { return SettingsPost{runtime_}; });
     log::info("reloaded");
@@ -173,9 +218,10 @@ int Node::run() {
     // Every thread inherits the mask: signals come to this one alone, by sigwait.
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) { sigaddset(&signals, signal); }
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) { sigaddset(&signals, signal); }
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
+    watch_keys();
     if (auto started = start(); !started) {
         stop();
         return fail(started.error());
@@ -185,6 +231,10 @@ int Node::run() {
         if (sigwait(&signals, &signal) != 0) { continue; }
         if (signal == SIGHUP) {
             reload();
+            continue;
+        }
+        if (signal == SIGUSR1) {
+            apply_keys();
             continue;
         }
         return drain();

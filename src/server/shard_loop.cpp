@@ -187,6 +187,7 @@ void ShardLoop::perform(domain::Effect& effect) {
             shared_.mailboxes[mail->shard]->send(std::move(mail->mail));
         }
     } else if (auto* close = std::get_if<domain::Close>(&effect)) {
+        if (close->code == close_code::unauthenticated && runtime_->keys) { runtime_->keys->on_unknown_key(); }
         if (Peer* peer = peer_of(close->session)) {
             peer->session.reset();           // The domain has forgotten it already.
             close_websocket(*peer, close->code, close->reason);

@@ -22,6 +22,7 @@
 #include "net/transport.h"
 #include "server/authorize.h"
 #include "server/config.h"
+#include "server/key_store.h"
 
 namespace starling::server {
 
@@ -32,6 +33,7 @@ struct Runtime {
     struct ApiKey { std::string digest; std::size_t app = 0; };   // SHA-256 of the key.
     std::vector<ApiKey> api_keys;
     std::shared_ptr<net::TlsContext> tls;    // Null: plain.
+    std::shared_ptr<KeyStore> keys;          // Null: no key lives at an address.
 };
 
 struct LoopStats {
