@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "server/config_toml.h"
+#include "server/proxy.h"
 
 namespace starling::server {
 namespace {
@@ -153,6 +154,9 @@ void check_together(const Config& config, ConfigErrors& errors) {
     }
     if (!config.auth.resume_secret.empty() && config.auth.resume_secret.size() < 32) {
         errors.emplace_back("auth.resume_secret: must be at least 32 bytes");
+    }
+    for (const std::string& proxy : config.server.trusted_proxies) {
+        if (!valid_network(proxy)) { errors.push_back("server.trusted_proxies: \"" + proxy + "\" must be an address or a network (10.0.0.0/8)"); }
     }
     for (const std::string& origin : config.server.allowed_origins) {
         const std::size_t scheme = origin.find("://");

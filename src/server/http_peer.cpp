@@ -8,6 +8,7 @@
 #include "codec/handshake.h"
 #include "server/embedded.h"
 #include "server/peer.h"
+#include "server/proxy.h"
 
 namespace starling::server {
 
@@ -222,6 +223,11 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
         respond_error(peer, 400, {ErrorCode::bad_request, "query: is not percent-encoded UTF-8"});
         return;
     }
+    std::string forwarded;
+    for (const auto& [name, value] : request.headers) {   // Several lines are one list (RFC 9110 §5.3).
+        if (name == "x-forwarded-for") { forwarded += (forwarded.empty() ? "" : ",") + value; }
+    }
+    peer.address = client_address(peer.address, forwarded, runtime_->config.server.trusted_proxies);
     domain::OpenInfo info{.app = 0, .token = bearer(request), .address = peer.address};
     std::string app = "default";
     for (auto& [key, value] : query) {
