@@ -234,7 +234,9 @@ test('a foreign Origin is 403 at the upgrade, the own host is not', async (serve
 });
 
 test('the echo and the demo are for development mode only', async (server) => {
-    assert.equal((await server.get('/v1/echo', { key: null })).status, 404);
+    const upgrade = { path: '/v1/echo', protocols: '' };
+    await assert.rejects(server.connect(null, upgrade), /Unexpected server response: 40[14]/);
+    assert.equal((await server.get('/v1/echo')).status, 404);
     assert.equal((await server.get('/demo/', { key: null })).status, 404);
 });
 

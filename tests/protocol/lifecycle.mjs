@@ -62,7 +62,8 @@ alone('a drain tells every connection its own delay, then ends with 0', () => du
     const ends = await Promise.all(clients.map((client, i) => client.closed.then(({ code }) => ({ code, late: Date.now() - told[i].at - delays[i] }))));
     assert.ok(ends.every(({ code }) => code === 1012), `codes ${[...new Set(ends.map((e) => e.code))]}`);
     const late = ends.map((end) => end.late);
-    assert.ok(Math.min(...late) >= 900, `one was closed ${Math.min(...late)} ms after its delay`);
+    // A busy machine may read `reconnect` a good while after it was sent.
+    assert.ok(Math.min(...late) >= 500, `one was closed ${Math.min(...late)} ms after its delay`);
     assert.ok(Math.max(...late) <= 2500, `one was closed ${Math.max(...late)} ms after its delay`);
     assert.equal(clients[1].of('presence.leave').length, 0, 'a drain shows no leave');
     const end = await within(5000, 'the process goes on', server.exited);

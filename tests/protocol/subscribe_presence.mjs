@@ -386,6 +386,68 @@ test('a leave in one window with its join is told to nobody', async (server) => 
     assert.ok(seen.length === 0 || seen.join() === 'join alice,leave alice', `saw ${seen}`);
 });
 
+test('closes that a user did not choose linger, those that shut a user out do not', async (server) => {
+    const user = fresh('user');
+    const channel = fresh();
+    const [watcher, alice] = await Promise.all([server.connect('watcher'), server.connect(user)]);
+    await watcher.subscribe(channel);
+    await alice.subscribe(channel, { presence: true });
+    await saw(watcher, channel, 1);
+    const at = Date.now();
+    await server.post(`/v1/users/${user}/disconnect`, { code: 4444 });
+    await alice.closesWith(4444);
+    const leave = await watcher.waitFor((f) => f.type === 'presence.leave');
+    assert.ok(leave.at - at < linger / 2, `after ${leave.at - at} ms`);
+});
+
+test('presence data is handed on byte for byte', async (server) => {
+    const channel = fresh();
+    const [watcher, alice] = await Promise.all([server.connect('watcher'), server.connect('alice')]);
+    await watcher.subscribe(channel);
+    const text = '{"b":1.0, "a":"\\u0041"}';
+    alice.send(`{"type":"subscribe","channel":"${channel}","presence":${text}}`);
+    const join = await watcher.waitFor('presence.join');
+    assert.ok(join.raw.includes(`"data":${text}`), join.raw);
+    const reply = await (await server.connect('late')).subscribe(channel);
+    assert.ok(reply.raw.includes(text), reply.raw);
+});
+
+test('presence:true from a second tab leaves the data that is there', async (server) => {
+    const channel = fresh();
+    const [one, two] = await Promise.all([server.connect('alice'), server.connect('alice')]);
+    await one.subscribe(channel, { presence: { n: 1 } });
+    const reply = await two.subscribe(channel, { presence: true });
+    assert.deepEqual(reply.presence.users[0].data, { n: 1 });
+    await one.close(1000);
+    assert.deepEqual((await two.ok('presence.get', { channel })).users[0].data, { n: 1 });
+});
+
+test('a user who only watches with one connection is present with the other', async (server) => {
+    const channel = fresh();
+    const [one, two] = await Promise.all([server.connect('alice'), server.connect('alice')]);
+    await one.subscribe(channel);
+    await two.subscribe(channel, { presence: true });
+    const join = await one.waitFor('presence.join');
+    assert.equal(join.userId, 'alice', 'another connection of the user is told');
+    await one.close(1000);
+    await windows();
+    assert.equal((await two.ok('presence.get', { channel })).count, 1);
+});
+
+test('back after the linger is a leave and a join', async (server) => {
+    const channel = fresh();
+    const [watcher, alice] = await Promise.all([server.connect('watcher'), server.connect('alice')]);
+    await watcher.subscribe(channel);
+    await alice.subscribe(channel, { presence: { n: 1 } });
+    await alice.cut();
+    await saw(watcher, channel, 2);
+    const again = await server.connect('alice');
+    const reply = await again.subscribe(channel, { presence: true });
+    assert.equal('data' in reply.presence.users[0], false, 'data stays only until the user leaves');
+    await saw(watcher, channel, 3);
+    assert.deepEqual(events(watcher, channel), ['join alice', 'leave alice', 'join alice']);
+});
+
 gateway(['--presence.linger_ms=300', '--presence.list_limit=10', '--presence.count_interval_ms=200']);
 
 test('above list_limit changes arrive as counts, and below 80 % the list comes anew', async (server) => {
