@@ -104,7 +104,8 @@ def summary(code, output):
 
 def suite(path):
     runner = ["node"] if path.suffix == ".mjs" else [sys.executable]
-    install_node_modules(path.parent)
+    for folder in (path.parent.parent, path.parent):   # tests/ itself holds what its folders share.
+        install_node_modules(folder)
     usage = subprocess.run(runner + [str(path), "--help"], cwd=ROOT, capture_output=True, text=True,
                            timeout=60, stdin=subprocess.DEVNULL)
     # A suite without --help runs, or complains: then its source says what it takes.
