@@ -92,7 +92,7 @@ int run_cli(int argc, char** argv, Serve serve) {
     check_command->add_option("FILE", sources.file, "the same as --config");
     CLI::App* print_command = command(*config_command, "print", "the effective configuration, secrets hidden");
     print_command->add_option("FILE", sources.file, "the same as --config");
-    CLI::App* default_command = config_command->add_subcommand("default", "every key with its default");
+    CLI::App* default_command = command(*config_command, "default", "every key with its default");
 
     MintRequest request;
     CLI::App* token_command = app.add_subcommand("token", "make or read a token");
@@ -106,7 +106,7 @@ int run_cli(int argc, char** argv, Serve serve) {
     mint_command->add_option("--info", request.info, "JSON, the default presence data");
     mint_command->add_option("--app", request.app, "whose key signs (default: default)");
     std::string token;
-    CLI::App* inspect_command = token_command->add_subcommand("inspect", "show what a token says, without judging it");
+    CLI::App* inspect_command = command(*token_command, "inspect", "show what a token says, without judging it");
     inspect_command->add_option("TOKEN", token)->required();
 
     ClientRequest client;
@@ -121,7 +121,7 @@ int run_cli(int argc, char** argv, Serve serve) {
         sub->add_option("--app", client.app, "which app (default: default)");
     }
     CLI::App* doctor_command = command(app, "doctor", "check descriptors, clock, ports and settings of this machine");
-    CLI::App* version_command = app.add_subcommand("version", "print the version");
+    CLI::App* version_command = command(app, "version", "print the version");
 
     try {
         std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
