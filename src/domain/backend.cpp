@@ -57,6 +57,7 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
         PublishMail mail_out{.channel = {app, channel}};
         mail_out.message.id = message_id();
         mail_out.message.time = now.wall_ms;
+        mail_out.accepted = now.instant;
         mail_out.token = token;
         mail_out.token_shard = self.index;
         mail_out.part = part;

@@ -246,6 +246,7 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
         if (require(session, channel.name, Right::publish, request, waiting) != Permission::granted) { return; }
         PublishMail publish_mail{.channel = channel, .session = ref, .request = request_id};
         publish_mail.key_owner = session.user_id;
+        publish_mail.accepted = now.instant;
         publish_mail.message = {.id = message_id(),
                                 .event = std::move(command->event),
                                 .data = std::move(command->data),

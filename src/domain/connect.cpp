@@ -101,9 +101,7 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
             claims = std::unexpected(Error{ErrorCode::unauthenticated, "token: a channel token is no connection token"});
         }
         if (!claims) {
-            const bool expired = claims.error().code == ErrorCode::token_expired;
-            refuse(session, claims.error(), expired ? close_code::token_expired : close_code::unauthenticated,
-                   request);
+            refuse(session, claims.error(), close_code::unauthenticated, request);
             return;
         }
         session.user_id = claims->sub;

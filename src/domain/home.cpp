@@ -86,6 +86,7 @@ void Shard::State::tell_presence(HomeChannel& channel) {
     const PresenceTold told = channel.presence.tell(now.instant, presence_limits());
     const std::string& name = channel.ref.name;
     PresenceMail frames{.channel = channel.ref};
+    frames.oldest = told.oldest;
     bool any = false;
     for (const auto& group : told.groups) {
         const auto& diff = group.diff;
@@ -209,7 +210,7 @@ std::expected<backend::PublishResult, Error> Shard::State::publish(HomeChannel& 
     } else {
         // `conflateKey` belongs to the message only where the channel conflates.
         mail_in.message.conflate_key.reset();
-        DeliverMail out_mail{.except = mail_in.except, .droppable = rules.slow_consumer == SlowConsumer::latest};
+        DeliverMail out_mail{.except = mail_in.except, .accepted = mail_in.accepted, .droppable = rules.slow_consumer == SlowConsumer::latest};
         if (channel.history) {
             channel.history->on_deadline(now.instant);
             const Message& kept = channel.history->append(std::move(mail_in.message),

@@ -109,12 +109,14 @@ void Shard::State::on(DeliverMail& mail) {
         fanout.sessions.push_back(entry.session);
     }
     counters.sent += fanout.sessions.size();
+    if (mail.accepted != Instant{}) { counters.publish_to_delivery.observe(now.instant - mail.accepted); }
     if (!fanout.sessions.empty()) { out->push_back(std::move(fanout)); }
 }
 
 void Shard::State::on(PresenceMail& mail) {
     const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
     if (it == hub_index.end()) { return; }
+    counters.join_to_seen.observe(now.instant - mail.oldest);
     std::vector<Fanout> fans(mail.groups.size());
     Fanout lists;
     Fanout counters_fan;

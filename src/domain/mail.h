@@ -66,6 +66,7 @@ struct PublishMail {
     std::optional<SessionRef> except;
     std::uint64_t token = 0;                 // The backend's request, answered by PublishAnswer.
     std::uint32_t token_shard = 0, part = 0;
+    Instant accepted{};                      // When the publisher's frame or request came.
 };
 struct TypingMail {
     ChannelRef channel;
@@ -119,6 +120,7 @@ struct DeliverMail {                         // To every subscriber.
     std::optional<SessionRef> except;
     SharedBytes except_text;                 // What that one gets instead; null: nothing.
     std::string except_user;                 // Typing is not told to who types.
+    Instant accepted{};                      // Of a message; for its latency.
     bool droppable = false;                  // A message under slow_consumer = "latest".
 };
 struct PresenceMail {                        // To those who watch.
@@ -129,6 +131,7 @@ struct PresenceMail {                        // To those who watch.
     ChannelRef channel;
     std::vector<Group> groups;
     SharedBytes to_lists, to_counters;
+    Instant oldest{};                        // When the first change told here happened.
 };
 struct EndAllMail {                          // Every subscription of the channel ends.
     ChannelRef channel;

@@ -16,8 +16,9 @@ constexpr std::size_t kGroupsMax = 64;
 
 }  // namespace
 
-void Presence::note(const std::string& user, std::optional<Member> before) {
+void Presence::note(const std::string& user, std::optional<Member> before, Instant now) {
     log_.push_back({user, std::move(before)});
+    if (!dirty_) { oldest_ = now; }
     dirty_ = true;
 }
 
@@ -29,7 +30,7 @@ void Presence::on_enter(std::string_view user, SessionRef holder, std::optional<
         entry.member = {std::string(user), now.wall_ms, data ? std::move(data) : std::move(fallback)};
         entry.holders.push_back(holder);
         users_.emplace(std::string(user), std::move(entry));
-        note(std::string(user), std::nullopt);
+        note(std::string(user), std::nullopt, now.instant);
         return;
     }
     if (it->second.holders.empty()) { lingering_.erase({it->second.lingers_until, it->first}); }
@@ -37,11 +38,11 @@ void Presence::on_enter(std::string_view user, SessionRef holder, std::optional<
     if (data) { on_update(user, std::move(*data), now, limits); }
 }
 
-void Presence::remove(Users::iterator it) {
+void Presence::remove(Users::iterator it, Instant now) {
     Member before = std::move(it->second.member);
     const std::string user = it->first;
     users_.erase(it);
-    note(user, std::move(before));
+    note(user, std::move(before), now);
 }
 
 void Presence::on_exit(std::string_view user, SessionRef holder, Departure how, Now now,
@@ -54,20 +55,20 @@ void Presence::on_exit(std::string_view user, SessionRef holder, Departure how, 
     holders.erase(found);
     if (!holders.empty()) { return; }
     if (how == Departure::clean || limits.linger == 0s) {
-        remove(it);
+        remove(it, now.instant);
         return;
     }
     it->second.lingers_until = now.instant + limits.linger;
     lingering_.emplace(it->second.lingers_until, it->first);
 }
 
-bool Presence::on_update(std::string_view user, std::string data, Now, const PresenceLimits&) {
+bool Presence::on_update(std::string_view user, std::string data, Now now, const PresenceLimits&) {
     const auto it = users_.find(user);
     if (it == users_.end()) { return false; }
     if (it->second.member.data == data) { return true; }
     Member before = it->second.member;
     it->second.member.data = std::move(data);
-    note(it->first, std::move(before));
+    note(it->first, std::move(before), now.instant);
     return true;
 }
 
@@ -119,6 +120,7 @@ codec::native::PresenceDiff Presence::diff_since(std::size_t index) const {
 PresenceTold Presence::tell(Instant now, const PresenceLimits& limits) {
     PresenceTold told;
     told.count = users_.size();
+    told.oldest = oldest_;
     told.count_to_counters = told.count != count_told_;
     if (listed_ && told.count > limits.list_limit) {
         listed_ = false;
@@ -157,7 +159,7 @@ void Presence::on_deadline(Now now, const PresenceLimits&) {
         const std::string user = lingering_.begin()->second;
         lingering_.erase(lingering_.begin());
         ++timeouts_;
-        remove(users_.find(user));
+        remove(users_.find(user), now.instant);
     }
 }
 

@@ -45,6 +45,7 @@ struct PresenceTold {
     bool count_to_lists = false;             // The channel is counted: presence.count to list watchers.
     bool count_to_counters = false;
     std::uint64_t count = 0;
+    Instant oldest{};                        // When the first of these changes happened.
 };
 
 class Presence {
@@ -84,8 +85,8 @@ class Presence {
     };
     using Users = std::map<std::string, User, std::less<>>;
 
-    void note(const std::string& user, std::optional<Member> before);
-    void remove(Users::iterator it);
+    void note(const std::string& user, std::optional<Member> before, Instant now);
+    void remove(Users::iterator it, Instant now);
     codec::native::PresenceDiff diff_since(std::size_t index) const;
 
     Users users_;
@@ -94,6 +95,7 @@ class Presence {
     std::uint64_t log_base_ = 0;             // Point of log_[0].
     std::set<std::uint64_t> points_;         // Snapshots taken inside the log.
     Instant window_ends_{};                  // Nothing is told before.
+    Instant oldest_{};                       // Of the changes that dirty_ stands for.
     bool dirty_ = false;
     bool listed_ = true;
     std::uint64_t count_told_ = 0;

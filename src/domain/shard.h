@@ -7,6 +7,7 @@
 // A shard that mails itself goes through the same queue, so one shard and four behave alike.
 
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,7 +65,27 @@ struct ShardIdentity {
     std::uint64_t seed = 0;
 };
 
+// Seconds, in the buckets of a Prometheus histogram. The resolution is a turn of the loop.
+struct LatencyHistogram {
+    static constexpr double kBounds[] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1};
+    std::uint64_t counts[std::size(kBounds) + 1] = {};
+    double sum = 0;
+    void observe(Duration duration) {
+        const double seconds = std::chrono::duration<double>(duration).count();
+        std::size_t bucket = 0;
+        while (bucket < std::size(kBounds) && seconds > kBounds[bucket]) { ++bucket; }
+        ++counts[bucket];
+        sum += seconds;
+    }
+    void add(const LatencyHistogram& other) {
+        for (std::size_t i = 0; i < std::size(counts); ++i) { counts[i] += other.counts[i]; }
+        sum += other.sum;
+    }
+};
+
 struct ShardStats {
+    LatencyHistogram publish_to_delivery;    // From the publisher's frame to the fan-out on a shard.
+    LatencyHistogram join_to_seen;           // From the oldest change told to its fan-out on a shard.
     std::uint64_t connections = 0, channels = 0, presence_members = 0;
     std::uint64_t received = 0, sent = 0, recoveries_true = 0, recoveries_false = 0;
     std::uint64_t leaves_clean = 0, leaves_timeout = 0, leaves_kicked = 0, leaves_drain = 0;

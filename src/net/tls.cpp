@@ -66,11 +66,13 @@ bool TlsSession::receive(std::string_view bytes, std::string& plain) {
 
 void TlsSession::encrypt(std::string_view plain) {
     waiting_ += plain;
-    while (!waiting_.empty()) {
-        const int count = SSL_write(ssl_of(ssl_), waiting_.data(), static_cast<int>(waiting_.size()));
-        if (count <= 0) { return; }
-        waiting_.erase(0, static_cast<std::size_t>(count));
+    std::size_t written = 0;
+    while (written < waiting_.size()) {
+        const int count = SSL_write(ssl_of(ssl_), waiting_.data() + written, static_cast<int>(waiting_.size() - written));
+        if (count <= 0) { break; }
+        written += static_cast<std::size_t>(count);
     }
+    waiting_.erase(0, written);
 }
 
 std::string TlsSession::take_output() {

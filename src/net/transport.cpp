@@ -202,7 +202,16 @@ void Transport::wait(Duration timeout, std::vector<Event>& out) {
             }
         }
     }
-    for (const ConnectionId id : broken_) { out.push_back({Event::Kind::closed, id, 0}); }
+    report_broken(out);
+}
+
+// A slot is free only now: were it given to a newcomer before its owner heard of the end, the old
+// connection's session would never be told that it is gone.
+void Transport::report_broken(std::vector<Event>& out) {
+    for (const ConnectionId id : broken_) {
+        out.push_back({Event::Kind::closed, id, 0});
+        free_.push_back(id.slot);
+    }
     broken_.clear();
 }
 
@@ -210,7 +219,11 @@ void Transport::wait(Duration timeout, std::vector<Event>& out) {
 void Transport::drop(ConnectionId id, Connection& connection) {
     if (!connection.used) { return; }
     broken_.push_back(id);
-    close(id);
+    ::close(connection.descriptor);
+    const std::uint32_t generation = connection.generation;
+    connection = Connection{};
+    connection.generation = generation;
+    --count_;
 }
 
 std::span<char> Transport::read(ConnectionId id) {
@@ -319,7 +332,8 @@ void Transport::write_queue(ConnectionId id, Connection& connection) {
         }
     }
     connection.queue.reset();                // An idle connection holds no buffer.
-    if (connection.closing) { drop(id, connection); }
+    // Half first: a reset because of bytes we did not read could overtake our last answer.
+    if (connection.closing) { ::shutdown(connection.descriptor, SHUT_WR); }
 }
 
 void Transport::flush() {
@@ -333,29 +347,18 @@ void Transport::flush() {
     touched_.clear();
 }
 
-void Transport::close(ConnectionId id) {
-    Connection* connection = find(id);
-    if (connection == nullptr) { return; }
-    ::close(connection->descriptor);
-    const std::uint32_t generation = connection->generation;
-    *connection = Connection{};
-    connection->generation = generation;
-    free_.push_back(id.slot);
-    --count_;
-}
-
 void Transport::close_after_flush(ConnectionId id, Duration within, Instant now) {
     Connection* connection = find(id);
     if (connection == nullptr) { return; }
     connection->closing = true;
-    closing_.emplace_back(now + within, id);
+    closing_.emplace(now + within, id);
     touch(id, *connection);
 }
 
 void Transport::expire(Instant now) {
-    while (!closing_.empty() && closing_.front().first <= now) {
-        const ConnectionId id = closing_.front().second;
-        closing_.pop_front();
+    while (!closing_.empty() && closing_.begin()->first <= now) {
+        const ConnectionId id = closing_.begin()->second;
+        closing_.erase(closing_.begin());
         if (Connection* connection = find(id)) { drop(id, *connection); }
     }
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <expected>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -57,8 +58,7 @@ class Transport {
     void send(ConnectionId connection, SharedBytes bytes);
     std::size_t queued_bytes(ConnectionId connection) const;
     void flush();                            // Everything that was sent since the last flush.
-    // Gone at once, or when its queue is empty or `within` is over.
-    void close(ConnectionId connection);
+    // When its queue is empty our half is closed; it is gone when the peer closes too or `within` is over.
     void close_after_flush(ConnectionId connection, Duration within, Instant now);
     void expire(Instant now);                // Ends those whose close_after_flush is over.
 
@@ -73,6 +73,7 @@ class Transport {
     void write_queue(ConnectionId id, Connection& connection);
     void arm(ConnectionId id, Connection& connection);
     void drop(ConnectionId id, Connection& connection);
+    void report_broken(std::vector<Event>& out);
     void touch(ConnectionId id, Connection& connection);
 
     int epoll_ = -1;
@@ -82,7 +83,7 @@ class Transport {
     std::vector<std::uint32_t> free_;
     std::vector<ConnectionId> touched_;
     std::vector<ConnectionId> broken_;       // To be reported as closed.
-    std::deque<std::pair<Instant, ConnectionId>> closing_;
+    std::multimap<Instant, ConnectionId> closing_;
     std::vector<char> buffer_;
     std::string plain_;
     std::size_t count_ = 0;

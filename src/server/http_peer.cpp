@@ -152,8 +152,9 @@ void ShardLoop::on_public(Peer& peer, http::Request& request) {
     const bool development = runtime_->config.development;
     if (path == "/v1/ws") {
         on_upgrade(peer, request, false);
-    } else if (path == "/v1/echo" && development) {
-        on_upgrade(peer, request, true);
+    } else if (path == "/v1/echo") {
+        if (development) { return on_upgrade(peer, request, true); }
+        respond_error(peer, 404, {ErrorCode::not_found, "path: is unknown"});
     } else if (development && (path == "/" || path == "/demo")) {
         respond(peer, 302, "", "text/plain", {{"Location", "/demo/"}});
     } else if (development && path.starts_with("/demo/")) {

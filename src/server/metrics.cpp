@@ -22,6 +22,18 @@ class Exposition {
         head(name, type, help);
         sample(name, value);
     }
+    void histogram(const std::string& name, const char* help, const domain::LatencyHistogram& histogram) {
+        head(name.c_str(), "histogram", help);
+        std::uint64_t total = 0;
+        for (std::size_t i = 0; i < std::size(histogram.counts); ++i) {
+            total += histogram.counts[i];
+            char bound[32] = "+Inf";
+            if (i < std::size(histogram.kBounds)) { std::snprintf(bound, sizeof bound, "%g", histogram.kBounds[i]); }
+            sample(name + "_bucket{le=\"" + bound + "\"}", static_cast<double>(total));
+        }
+        sample(name + "_sum", histogram.sum);
+        sample(name + "_count", static_cast<double>(total));
+    }
     std::string take() { return std::move(out_); }
 
  private:
@@ -41,6 +53,8 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
         sum.domain.recoveries_true += part.domain.recoveries_true;
         sum.domain.recoveries_false += part.domain.recoveries_false;
         sum.domain.leaves_timeout += part.domain.leaves_timeout;
+        sum.domain.publish_to_delivery.add(part.domain.publish_to_delivery);
+        sum.domain.join_to_seen.add(part.domain.join_to_seen);
         sum.opened += part.opened;
         sum.slow_consumers += part.slow_consumers;
         sum.queue_bytes += part.queue_bytes;
@@ -68,6 +82,11 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
     out.one("starling_http_requests_total", "counter", "HTTP requests.", number(sum.http_requests));
     out.head("starling_presence_leaves_total", "counter", "Leaves after a linger ran out, by cause.");
     out.sample("starling_presence_leaves_total{cause=\"timeout\"}", number(sum.domain.leaves_timeout));
+    out.histogram("starling_publish_to_delivery_seconds", "From a publisher's frame to its fan-out, once a listening shard.",
+                  sum.domain.publish_to_delivery);
+    out.histogram("starling_join_to_seen_seconds", "From the oldest presence change in a window to its fan-out, once a listening shard.",
+                  sum.domain.join_to_seen);
+    out.one("starling_ingress_dropped_total", "counter", "Messages by Redis PUBLISH that were dropped; the embedded engine has no such way in.", 0);
     out.one("starling_engine_up", "gauge", "1 while the engine is reachable; the embedded one always is.", 1);
     out.one("starling_loop_delay_seconds", "gauge", "The longest turn of any loop since the last scrape.", sum.loop_delay_seconds);
     out.head("starling_build_info", "gauge", "The version of this binary.");

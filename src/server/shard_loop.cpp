@@ -1,6 +1,7 @@
 #include "server/shard_loop.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "server/peer.h"
 
@@ -222,6 +223,8 @@ void ShardLoop::run() {
         if (const auto next = shard_.next_deadline()) { until = std::min(until, *next); }
         if (!timers_.empty()) { until = std::min(until, timers_.top().at); }
         events_.clear();
+        // Readable sockets stay readable: without the pause this loop would spin on them.
+        if (crowded) { std::this_thread::sleep_for(1ms); }
         transport_.wait(std::max<Duration>(until - read_clocks().instant, 0ns), events_);
         now_ = read_clocks();
         posts_.clear();

@@ -1,0 +1,119 @@
+#include "net/transport.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace starling::net {
+namespace {
+
+int dial(std::uint16_t port) {
+    const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    ::inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    EXPECT_EQ(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    return descriptor;
+}
+
+// Waits until an event of that kind comes; reads whatever is readable on the way.
+Event await(Transport& transport, Event::Kind kind, std::string* read = nullptr) {
+    std::vector<Event> pending;
+    for (int i = 0; i < 1000; ++i) {
+        std::vector<Event> events;
+        transport.wait(100ms, events);
+        for (const Event& event : events) {
+            if (event.kind == Event::Kind::readable) {
+                const auto bytes = transport.read(event.connection);
+                if (read != nullptr) { read->append(bytes.data(), bytes.size()); }
+                if (kind == Event::Kind::readable && !bytes.empty()) { return event; }
+            }
+            if (event.kind == kind && kind != Event::Kind::readable) { return event; }
+        }
+    }
+    ADD_FAILURE() << "no such event";
+    return {};
+}
+
+TEST(Transport, CarriesBytesBothWays) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 7);
+    ASSERT_TRUE(port);
+    const int client = dial(*port);
+    const Event accepted = await(transport, Event::Kind::accepted);
+    EXPECT_EQ(accepted.listener, 7U);
+    ASSERT_EQ(::send(client, "hello", 5, 0), 5);
+    std::string got;
+    EXPECT_EQ(await(transport, Event::Kind::readable, &got).connection, accepted.connection);
+    EXPECT_EQ(got, "hello");
+    transport.send(accepted.connection, SharedBytes("he", "y"));
+    transport.send(accepted.connection, SharedBytes("!"));
+    EXPECT_EQ(transport.queued_bytes(accepted.connection), 4U);
+    transport.flush();
+    EXPECT_EQ(transport.queued_bytes(accepted.connection), 0U);
+    char buffer[8] = {};
+    EXPECT_EQ(::recv(client, buffer, 4, MSG_WAITALL), 4);
+    EXPECT_STREQ(buffer, "hey!");
+    ::close(client);
+    EXPECT_EQ(await(transport, Event::Kind::closed).connection, accepted.connection);
+    EXPECT_EQ(transport.connection_count(), 0U);
+}
+
+TEST(Transport, GivesASlotAwayOnlyAfterItsEndWasTold) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const int first = dial(*port);
+    const Event accepted = await(transport, Event::Kind::accepted);
+    ::close(first);
+    // The end is read here, and a newcomer arrives before the next wait.
+    std::vector<Event> events;
+    transport.wait(10s, events);
+    for (const Event& event : events) {
+        if (event.kind == Event::Kind::readable) { EXPECT_TRUE(transport.read(event.connection).empty()); }
+    }
+    const int second = dial(*port);
+    bool told = false;
+    bool newcomer = false;
+    for (int i = 0; i < 1000 && !(told && newcomer); ++i) {
+        events.clear();
+        transport.wait(100ms, events);
+        for (const Event& event : events) {
+            if (event.kind == Event::Kind::closed) { told = told || event.connection == accepted.connection; }
+            if (event.kind == Event::Kind::accepted) {
+                newcomer = true;
+                if (!told) { EXPECT_NE(event.connection.slot, accepted.connection.slot); }
+            }
+        }
+    }
+    EXPECT_TRUE(told);
+    EXPECT_TRUE(newcomer);
+    ::close(second);
+}
+
+TEST(Transport, QueuesWhatTheKernelDoesNotTakeAndGoesOnLater) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const int client = dial(*port);
+    const Event accepted = await(transport, Event::Kind::accepted);
+    const SharedBytes block(std::string(1 << 20, 'x'));
+    for (int i = 0; i < 32; ++i) { transport.send(accepted.connection, block); }
+    transport.flush();
+    EXPECT_GT(transport.queued_bytes(accepted.connection), 0U);
+    std::size_t got = 0;
+    std::vector<char> buffer(1 << 20);
+    while (got < 32U << 20) {
+        std::vector<Event> events;
+        transport.wait(1ms, events);
+        const ssize_t count = ::recv(client, buffer.data(), buffer.size(), MSG_DONTWAIT);
+        if (count > 0) { got += static_cast<std::size_t>(count); }
+    }
+    EXPECT_EQ(transport.queued_bytes(accepted.connection), 0U);
+    ::close(client);
+}
+
+}  // namespace
+}  // namespace starling::net
