@@ -110,7 +110,15 @@ std::expected<std::string, std::string> mint_token(const Config& config, const M
 std::expected<std::string, std::string> inspect_token(const std::string& token) {
     const auto parts = codec::jwt::inspect(token);
     if (!parts) { return std::unexpected(parts.error().message); }
-    return parts->first + "\n" + parts->second + "\n";
+    std::string out = parts->first + "\n" + parts->second + "\n";
+    const auto payload = codec::json::parse(parts->second, 128);
+    const auto fields = payload && payload->kind == codec::json::Kind::object ? codec::json::fields(*payload) : std::vector<codec::json::Field>{};
+    for (const auto& field : fields ? *fields : std::vector<codec::json::Field>{}) {
+        const auto end = field.key == "exp" ? codec::json::integer(field.value.raw) : std::nullopt;
+        const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+        if (end) { out += *end <= now ? "expired\n" : "expires in " + std::to_string(*end - now) + " s\n"; }
+    }
+    return out;
 }
 
 }  // namespace starling::server
