@@ -62,6 +62,7 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
             const std::string_view path = peer.parser->request().path();
             const bool large = path == "/v1/batch" || path == "/v1/broadcast";
             peer.parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
+            if (peer.parser->request().expects_continue) { transport_.send(id, SharedBytes(http::kContinue)); }
             continue;
         }
         http::Request request = peer.parser->take();
