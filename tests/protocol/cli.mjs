@@ -15,10 +15,9 @@ function file(name, text) {
     return path;
 }
 
-function start(words, input) {
-    const child = spawn(binary, words, { env: { PATH: process.env.PATH, HOME: folder }, stdio: ['pipe', 'pipe', 'pipe'] });
+function start(words) {
+    const child = spawn(binary, words, { env: { PATH: process.env.PATH, HOME: folder }, stdio: ['ignore', 'pipe', 'pipe'] });
     const result = { child, out: '', err: '' };
-    child.stdin.end(input ?? '');
     child.stdout.on('data', (piece) => (result.out += piece));
     child.stderr.on('data', (piece) => (result.err += piece));
     result.ended = new Promise((done) => child.on('close', (code, signal) => done({ code, signal, out: result.out, err: result.err })));
