@@ -14,6 +14,7 @@ constexpr std::uint32_t kEnvelopeDepth = 32;
 constexpr std::uint32_t kDataDepth = 128;
 constexpr std::int64_t kIdMax = 9007199254740991;   // 2^53 - 1
 constexpr std::int64_t kHistoryMax = 1000;
+constexpr std::size_t kShownKeyBytes = 64;
 
 Error bad(std::string_view field, std::string_view what) {
     return {ErrorCode::bad_request, std::string(field) + ": " + std::string(what)};
@@ -22,6 +23,21 @@ Error bad(std::string_view field, std::string_view what) {
 Error too_large(std::string_view field, std::size_t size, std::string_view limit, std::size_t limit_value) {
     return {ErrorCode::too_large, std::string(field) + ": " + std::to_string(size) + " bytes, the limit " +
                                       std::string(limit) + " is " + std::to_string(limit_value)};
+}
+
+// A key of the client's in an error is cut, between two characters: an answer is not as long as what it answers.
+std::string_view shown(std::string_view key) {
+    if (key.size() <= kShownKeyBytes) { return key; }
+    std::size_t size = kShownKeyBytes;
+    while (size > 0 && (static_cast<unsigned char>(key[size]) & 0xC0) == 0x80) { --size; }
+    return key.substr(0, size);
+}
+
+// The same for an error of json::fields, which has the key before its last colon.
+std::string shown_error(std::string_view error) {
+    const std::size_t colon = error.rfind(": ");
+    if (colon == std::string_view::npos) { return std::string(error); }
+    return std::string(shown(error.substr(0, colon))) + std::string(error.substr(colon));
 }
 
 bool has_control(std::string_view text) {
@@ -113,7 +129,7 @@ class Reader {
         }
         const auto inner = json::fields(*value);
         if (!inner) {
-            fail(bad(key, inner.error()));
+            fail(bad(key, shown_error(inner.error())));
             return std::nullopt;
         }
         Reader reader(*inner, limits_);
@@ -192,7 +208,8 @@ Command decode_history(Reader& in) {
     if (const auto limit = in.integer("limit")) {
         if (*limit < 1) { in.fail(bad("limit", "is less than 1")); }
         if (*limit > kHistoryMax) {
-            in.fail({ErrorCode::bad_request, "limit: " + std::to_string(*limit) + ", the limit is 1000"});
+            in.fail({ErrorCode::limit_exceeded,
+                     "limit: " + std::to_string(*limit) + ", the limit is " + std::to_string(kHistoryMax)});
         }
         out.limit = static_cast<std::uint32_t>(std::clamp<std::int64_t>(*limit, 1, kHistoryMax));
     }
@@ -264,7 +281,7 @@ std::expected<Request, DecodeError> decode(std::string_view text, const Limits& 
     if (!value) { return refuse({}, bad("frame", value.error())); }
     if (value->kind != json::Kind::object) { return refuse({}, bad("frame", "is not a JSON object")); }
     const auto list = json::fields(*value);
-    if (!list) { return refuse({}, bad("frame", list.error())); }
+    if (!list) { return refuse({}, bad("frame", shown_error(list.error()))); }
     Reader in(*list, limits);
     RequestId id;
     if (in.find("id") != nullptr) {
@@ -281,7 +298,7 @@ std::expected<Request, DecodeError> decode(std::string_view text, const Limits& 
         // The envelope itself is one of its levels.
         const std::uint32_t most = payload ? kDataDepth : kEnvelopeDepth - 1;
         if (json::depth(field.value.raw) > most) {
-            in.fail(bad(field.key, "is deeper than " + std::to_string(payload ? kDataDepth : kEnvelopeDepth) + " levels"));
+            in.fail(bad(shown(field.key), "is deeper than " + std::to_string(payload ? kDataDepth : kEnvelopeDepth) + " levels"));
         }
     }
     Command command = known->decode(in);
