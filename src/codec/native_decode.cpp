@@ -277,7 +277,8 @@ std::expected<Request, DecodeError> decode(std::string_view text, const Limits& 
     const auto refuse = [](RequestId id, Error error, std::optional<std::string> channel = {}) {
         return std::unexpected(DecodeError{id, std::move(error), std::move(channel)});
     };
-    const auto value = json::parse(text, kDataDepth + 1);
+    // No deeper than its bytes: what is too deep is found below, where the field and the id are known.
+    const auto value = json::parse(text, static_cast<std::uint32_t>(limits.frame_bytes));
     if (!value) { return refuse({}, bad("frame", value.error())); }
     if (value->kind != json::Kind::object) { return refuse({}, bad("frame", "is not a JSON object")); }
     const auto list = json::fields(*value);
