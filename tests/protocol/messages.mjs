@@ -112,7 +112,7 @@ test('history.get since, reverse and limit', async (server) => {
     assert.deepEqual(await get({ since: at(0) }), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     await bob.refused('unrecoverable', 'history.get', { channel, since: { ...at(2), epoch: 'other' } });
     await bob.refused('unrecoverable', 'history.get', { channel, since: { ...at(2), id: 'other' } });
-    const error = await bob.refused('bad_request', 'history.get', { channel, limit: 1001 });
+    const error = await bob.refused('limit_exceeded', 'history.get', { channel, limit: 1001 });
     assert.match(error.message, /limit/);
     assert.match(error.message, /1,?000/);
 });
