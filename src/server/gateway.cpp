@@ -24,6 +24,13 @@ std::uint64_t draw() {
     return value;
 }
 
+sigset_t own_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) { sigaddset(&signals, signal); }
+    return signals;
+}
+
 int fail(const std::string& message) {
     std::fprintf(stderr, "starling: %s\n", message.c_str());
     return 1;
@@ -215,11 +222,7 @@ int Node::drain() {
 }
 
 int Node::run() {
-    // Every thread inherits the mask: signals come to this one alone, by sigwait.
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) { sigaddset(&signals, signal); }
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    const sigset_t signals = own_signals();
     ::signal(SIGPIPE, SIG_IGN);
     watch_keys();
     if (auto started = start(); !started) {
@@ -244,6 +247,10 @@ int Node::run() {
 }  // namespace
 
 int run_gateway(const ConfigSources& sources, const Config& config) {
+    // Before any thread exists, the log's too: every one inherits the mask, so that signals come to the
+    // main thread alone, by sigwait. One thread without it would let SIGTERM end the process at once.
+    const sigset_t signals = own_signals();
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     std::string resume_secret(32, '\0');
     RAND_bytes(reinterpret_cast<unsigned char*>(resume_secret.data()), static_cast<int>(resume_secret.size()));
     auto runtime = make_runtime(config, resume_secret);
