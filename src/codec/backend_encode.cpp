@@ -1,53 +1,13 @@
 // The answers of the backend API, fields in the order of protocol.md section 6.
 
 #include "codec/backend.h"
-#include "codec/json.h"
+#include "codec/json_writer.h"
 
 namespace starling::codec::backend {
 
 namespace {
 
-// Appends fields to one object; the first one without a comma.
-class Writer {
- public:
-    Writer& text(std::string_view name, std::string_view value) {
-        key(name);
-        json::append_string(out_, value);
-        return *this;
-    }
-    Writer& number(std::string_view name, auto value) { return raw(name, std::to_string(value)); }
-    Writer& boolean(std::string_view name, bool value) { return raw(name, value ? "true" : "false"); }
-    Writer& raw(std::string_view name, std::string_view value) {
-        key(name);
-        out_ += value;
-        return *this;
-    }
-    template <typename List, typename Each>
-    Writer& list(std::string_view name, const List& values, Each each) {
-        key(name);
-        out_ += '[';
-        bool is_first = true;
-        for (const auto& value : values) {
-            if (!is_first) { out_ += ','; }
-            is_first = false;
-            out_ += each(value);
-        }
-        out_ += ']';
-        return *this;
-    }
-    std::string done() {
-        out_ += '}';
-        return std::move(out_);
-    }
-
- private:
-    void key(std::string_view name) {
-        if (out_.size() > 1) { out_ += ','; }
-        out_.append("\"").append(name).append("\":");
-    }
-
-    std::string out_ = "{";
-};
+using json::Writer;
 
 std::string error_json(const Error& error) {
     return Writer()
