@@ -13,17 +13,11 @@
 #include "base/bytes.h"
 #include "codec/backend.h"
 #include "codec/native.h"
-#include "domain/presence.h"
+#include "domain/engine.h"
 #include "domain/session_ref.h"
 #include "domain/settings.h"
 
 namespace starling::domain {
-
-// An app's channel; apps share nothing.
-struct ChannelRef {
-    std::uint32_t app = 0;
-    std::string name;
-};
 
 // Why a subscription ends, with what the client is told.
 struct Ending {

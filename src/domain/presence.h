@@ -22,11 +22,10 @@
 #include "base/time.h"
 #include "codec/message.h"
 #include "codec/native.h"
+#include "domain/engine.h"
 #include "domain/session_ref.h"
 
 namespace starling::domain {
-
-enum class Departure : std::uint8_t { clean, broken };
 
 struct PresenceLimits {
     Duration linger = 5s;
