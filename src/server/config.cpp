@@ -4,12 +4,45 @@
 #include <fstream>
 #include <sstream>
 
+#include "codec/utf8.h"
 #include "server/config_toml.h"
 #include "server/proxy.h"
 
 namespace starling::server {
 namespace {
 
+// What no TOML document holds (TOML 1.0: UTF-8, of control characters only tab and line ends). The
+// library is not asked about it: its assertions, not its errors, meet some of these.
+std::optional<std::string> find_no_text(std::string_view text) {
+    if (!codec::valid_utf8(text)) { return " is not UTF-8"; }
+    std::size_t line = 1;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        if (byte == '\n') { ++line; }
+        const bool line_end = byte == '\n' || (byte == '\r' && text.substr(i + 1).starts_with('\n'));
+        if ((byte < 0x20 && byte != '\t' && !line_end) || byte == 0x7f) {
+            return std::to_string(line) + ": a control character";
+        }
+    }
+    return std::nullopt;
+}
+
+// Where the library gave up without saying the place: the first line with which it gives up.
+std::size_t broken_line(std::string_view text) {
+    std::size_t line = 0;
+    for (std::size_t end = 0; end < text.size(); ) {
+        end = std::min(text.find('\n', end), text.size() - 1) + 1;
+        ++line;
+        try {
+            (void)toml::parse(text.substr(0, end));
+        } catch (const toml::parse_error&) {
+            continue;
+        } catch (const TomlAssertion&) {
+            break;
+        }
+    }
+    return line;
+}
 
 // A word of the environment or the command line, as the key's type takes it.
 std::expected<void, std::string> set_from_text(const ConfigTarget& target, const ConfigKey& key, std::string_view text) {
@@ -171,11 +204,17 @@ void check_together(const Config& config, ConfigErrors& errors) {
 std::expected<Config, ConfigErrors> parse_config(std::string_view text, std::string_view origin, const ConfigSources& sources) {
     Config config;
     ConfigErrors errors;
+    if (const auto no_text = find_no_text(text)) {
+        errors.push_back(std::string(origin) + ":" + *no_text);
+        text = {};
+    }
     try {
         const toml::table table = toml::parse(text, origin);
         read_section(table, {}, origin, config, errors);
     } catch (const toml::parse_error& error) {
         errors.push_back(std::string(origin) + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description()));
+    } catch (const TomlAssertion&) {
+        errors.push_back(std::string(origin) + ":" + std::to_string(broken_line(text)) + ": is not TOML");
     }
     read_environment(sources.environment, config, errors);
     read_flags(sources.flags, config, errors);

@@ -65,6 +65,14 @@ TEST(Config, NamesTheRangeAndThePlaceOfAWrongValue) {
     EXPECT_THAT(bad("", {.flags = {{"server.listen", "localhost"}}}), ElementsAre(HasSubstr("host:port")));
 }
 
+TEST(Config, RefusesWhatTheLibraryOnlyAsserts) {
+    EXPECT_THAT(bad("[server]\nshards = 1\n[[[apps]]]\n"), ElementsAre("test.toml:3: is not TOML"));
+    EXPECT_THAT(bad("[$x]\n"), ElementsAre("test.toml:1: is not TOML"));
+    EXPECT_THAT(bad(std::string_view("a = 1\n[\0]\n", 10)), ElementsAre("test.toml:2: a control character"));
+    EXPECT_THAT(bad("# \xff\n"), ElementsAre("test.toml: is not UTF-8"));
+    EXPECT_THAT(bad("[server]\r\nshards = 1\r\n"), IsEmpty());
+}
+
 TEST(Config, TellsEverythingThatIsWrongAtOnce) {
     EXPECT_EQ(bad("[server]\nshards = -1\nxyzzyq = 1\n[limits]\nqueue_bytes = 0\n").size(), 3U);
 }

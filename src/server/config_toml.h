@@ -2,8 +2,18 @@
 // Reading one TOML table: known members by type and range, unknown ones with the nearest suggestion.
 // Private to the configuration's sources, as it brings in the TOML library.
 
+// The library asserts where it should report (`[[[`, a bad first letter in a table's name), and without
+// assertions it tells the compiler to assume the opposite. Here both throw, in every build.
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(expr) ((expr) ? void() : starling::server::throw_toml_assertion())
 #define TOML_ENABLE_UNRELEASED_FEATURES 0
+namespace starling::server {
+struct TomlAssertion {};
+[[noreturn]] inline void throw_toml_assertion() { throw TomlAssertion{}; }
+}  // namespace starling::server
 #include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
 
 #include <algorithm>
 #include <string>
