@@ -23,6 +23,15 @@ std::size_t cost(const Message& message) {
 
 }  // namespace
 
+History History::restore(Position top, std::string before_oldest_id, std::deque<Message> messages) {
+    History log(std::move(top.epoch));
+    log.offset_ = top.offset;
+    log.last_id_ = std::move(top.id);
+    log.before_oldest_id_ = messages.empty() ? log.last_id_ : std::move(before_oldest_id);
+    log.messages_ = std::move(messages);
+    return log;
+}
+
 const Message& History::append(Message message, const HistoryLimits& limits, Instant now) {
     message.offset = ++offset_;
     last_id_ = message.id;

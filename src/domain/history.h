@@ -26,6 +26,9 @@ class History {
  public:
     explicit History(std::string epoch) : epoch_(std::move(epoch)) {}
 
+    // A log as it was read elsewhere: consecutive messages up to `top`, and the id that the first one follows.
+    static History restore(Position top, std::string before_oldest_id, std::deque<Message> messages);
+
     // Numbers `message` and keeps it.
     const Message& append(Message message, const HistoryLimits& limits, Instant now);
     // All messages after `since`, oldest first, or why that cannot be promised (protocol.md section 10).

@@ -1,0 +1,255 @@
+#pragma once
+// One partition of the cluster as this node sees it (docs/CLUSTER.md): its lease and incarnation, what this node
+// contributes to the presence of the partition's channels, the leases of the others, and for each channel that is
+// listened to the view of its members and the end of its log. Every rule R1 to R14 has its place here or in View.
+//
+//   lease:    none --up--> registering --> live --fenced, flushed, gap--> (doubting -->) registering ...
+//   channel:  idle --wanted--> subscribing --confirmed--> syncing --position reached--> live --missed--> subscribing
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "base/random.h"
+#include "engine/engine.h"
+#include "engine/view.h"
+
+namespace starling::engine {
+
+class Partition {
+ public:
+    Partition(const ClusterSettings& settings, Redis& redis, std::uint32_t index, std::string tag, std::uint64_t seed);
+
+    // Before anything else of a turn; a gap between two longer than a heartbeat is a discontinuity (R10).
+    void begin(Now now, Output& out);
+
+    // --- partition_channel.cpp: who listens, and what members it sees ---
+    void on(domain::Listen& call, const std::string& wire);
+    void on(domain::Unlisten& call, const std::string& wire);
+    void on(domain::SignalTyping& call, const std::string& wire);
+    void on_subscribed(const std::string& wire);
+    void on_missed(const std::string& wire);
+    void on_pushed(const std::string& wire, std::string_view payload);
+
+    // --- partition_writer.cpp: what this node contributes ---
+    void on(domain::Enter& call, const std::string& wire);
+    void on(domain::Exit& call, const std::string& wire);
+    void on(domain::Update& call, const std::string& wire);
+    void on_proven();
+    void retire();
+
+    // --- partition_log.cpp: messages ---
+    void on(domain::Publish& call, const std::string& wire);
+    void on(domain::Read& call, const std::string& wire);
+    void on(domain::Erase& call, const std::string& wire);
+    void on(domain::Acknowledge& call, const std::string& wire);
+
+    // --- partition.cpp: lease, contact, the others ---
+    void start();
+    void on_up(const std::string& server);
+    void on_down();
+    void on_answer(Answered& answer);
+    std::optional<Instant> next_deadline() const;
+    void on_deadline();
+    // No contribution and no lease is left, or Redis is out of reach for so long that the others see to it.
+    bool ended() const;
+    // Live and draining nodes by their leases, this one included.
+    std::vector<domain::Peers::Peer> peers() const;
+    bool peers_changed() { return std::exchange(peers_changed_, false); }
+    // A live lease states other constants: this node must not run.
+    const std::optional<std::string>& mismatch() const { return mismatch_; }
+    bool reachable() const { return reach_told_ && up_; }
+    std::string channel_key(std::string_view wire) const { return base_ + "c:" + std::string(wire); }
+
+ private:
+    // A user's presence from this node; wanted in Redis while held or lingering.
+    struct Own {
+        bool held = false, lingering = false;
+        Instant lingers_until{};
+        bool acked = false;                  // Redis has it, under the present incarnation.
+        bool stated = false;                 // Redis had it once: its record is the view's.
+        bool withdraw = false;               // Lingering: ask whether another incarnation holds the user (R6).
+        std::optional<std::string> update;   // Data that Redis does not have yet.
+        std::uint64_t update_serial = 0;
+        std::optional<std::string> fallback;
+        std::int64_t connected_at = 0;
+        bool wanted() const { return held || lingering; }
+    };
+    struct Channel {
+        std::string wire;                    // Its name in Redis.
+        domain::ChannelRef ref;
+        enum class State : std::uint8_t { idle, subscribing, syncing, live } state = State::idle;
+        Instant since{};                     // When the state began.
+        bool listened = false;               // By the domain.
+        bool told = false;                   // Listening was answered.
+        bool told_blind = false;             // ... without knowing the log.
+        domain::HistoryLimits log;
+        // Members.
+        View view;
+        std::uint64_t sync = 0;              // Which of its snapshots is on its way.
+        bool suspect = false;                // R3: the next snapshot is.
+        std::vector<Delta> buffer;           // Since the confirmation, while syncing.
+        std::optional<Snapshot> paging;
+        std::optional<ChainPosition> must_reach;   // Of a fuzzy snapshot: live from here on.
+        std::optional<std::pair<Instant, std::uint64_t>> behind;   // META was ahead of the chain, when and at what version.
+        std::map<std::string, Own, std::less<>> own;
+        std::set<std::string, std::less<>> dirty;
+        // The end of the log as delivered.
+        std::optional<Position> chain;
+        std::deque<std::pair<std::uint64_t, std::string>> recent;  // Offset and id of what was delivered last.
+        std::vector<Announcement> early;     // Came before the chain was known, or while the log is read.
+        std::optional<std::pair<Instant, std::uint64_t>> log_behind;
+        bool reading = false, read_again = false;
+        Position read_since;                 // The chain when the read was sent.
+        std::vector<Message> since_read;     // Delivered while it is on its way.
+        std::vector<domain::Read> reads_next, reads_asked;
+        bool wanted() const { return listened || !own.empty(); }
+    };
+    struct Op {
+        std::string user;
+        char kind = '+';
+        std::uint64_t serial = 0;
+        std::uint64_t hash = 0;
+    };
+    // The one call of the writer that has no answer yet; sent again with the same oseq until it has.
+    struct Flight {
+        enum class Kind : std::uint8_t { reg, beat, apply, end } kind = Kind::beat;
+        Token token = 0;                     // 0: waits to be sent again.
+        std::string wire;
+        std::string iid;
+        std::vector<Op> ops;
+        std::vector<std::string> args;
+        Instant sent{};
+    };
+    struct Lease {
+        std::int64_t o = -1;
+        Instant since{};                     // First of my reads, without a hole, that found this o.
+        std::string state, address, constants;
+        bool reaping = false;
+    };
+    struct Pending {
+        enum class Kind : std::uint8_t { snap, page, reach, meta, reap, publish, read, page_read, erase, acknowledge };
+        Kind kind = Kind::snap;
+        std::string wire;                    // Or the incarnation, for reap.
+        std::vector<std::string> wires;      // Of meta.
+        domain::CallId call = 0;
+        std::optional<domain::Read> read;
+    };
+
+    Instant now() const { return now_.instant; }
+    Token draw(Pending pending);
+    std::string random_word() { return rng_.word(10); }
+    void eval(Pending pending, const Script& script, std::vector<std::string> args);
+    std::string publish_command() const { return redis_.sharded() ? "SPUBLISH" : "PUBLISH"; }
+    void tell(domain::EngineEvent event) { out_->events.push_back(std::move(event)); }
+
+    // partition.cpp
+    void discontinuity();
+    bool blind() const;
+    bool blind(const Channel& channel) const { return blind() || channel.state != Channel::State::live; }
+    void consider_reach();
+    void on_lease_answer(Flight& flight, const codec::resp::Value& value);
+    void on_leases(const codec::resp::Value& list);
+    void new_incarnation(bool in_doubt);
+    void register_lease();
+    void reap_silent();
+    void end_old();
+    void reap(const std::string& iid, const std::string& expected);
+
+    // partition_writer.cpp
+    bool contributes() const;
+    void pump();                             // Sends the next call of the writer.
+    void send(Flight flight);
+    void on_flight(Answered& answer);
+    void on_applied(Flight& flight, std::string_view results);
+    void mark(Channel& channel, const std::string& user);
+    void drop(Channel& channel, const std::string& user);
+    void tell_entered(Channel& channel, const std::string& user, Own& own);
+    void run_out_lingers();
+    std::vector<std::string> operation(Channel& channel, const std::string& user, Op& op);
+
+    // partition_channel.cpp
+    Channel& channel(const std::string& wire, const domain::ChannelRef& ref);
+    Channel* find(const std::string& wire);
+    void want(Channel& channel);             // Subscribes, or lets go.
+    void enter(Channel& channel, Channel::State state);
+    void sync(Channel& channel);
+    void start_syncs();
+    void on_snap(Channel& channel, const codec::resp::Value& value);
+    void on_page(Channel& channel, const codec::resp::Value& value);
+    void on_reach(Channel& channel, const codec::resp::Value& value);
+    void take_snapshot(Channel& channel, Snapshot snapshot);
+    void try_live(Channel& channel);
+    void on_delta(Channel& channel, Delta& delta);
+    void tell_members(Channel& channel, domain::MembersChanged changes);
+    void tell_listening(Channel& channel, bool stale);
+    void look_around();                      // META of the next channels.
+    void on_meta(const std::vector<std::string>& wires, const codec::resp::Value& value);
+
+    // partition_log.cpp
+    void on_announcement(Channel& channel, Announcement& announcement);
+    void deliver(Channel& channel, Message message, std::string except);
+    void on_log_position(Channel& channel, Position top);
+    void broken(Channel& channel, std::optional<Position> top);
+    void read_log(Channel& channel);
+    void on_log(Channel& channel, const codec::resp::Value& value);
+    void fail_reads(Channel& channel, const std::string& reason);
+    void on_log_failed(Channel& channel, const std::string& reason);
+    void on_page_read(domain::Read& read, const codec::resp::Value& value);
+    void answer(const domain::Read& read, const domain::History& log, std::uint64_t acknowledged);
+    void replay_early(Channel& channel);
+
+    const ClusterSettings& settings_;
+    Redis& redis_;
+    std::uint32_t index_;
+    std::string base_;                       // "<prefix>:{tag}:"
+    Rng rng_;
+    Now now_;
+    Output* out_ = nullptr;
+
+    // Contact.
+    bool up_ = false;
+    std::string server_;
+    std::optional<Instant> last_turn_, last_answer_;
+    Instant settled_at_{};                   // Of the last discontinuity.
+    bool reach_told_ = true;
+
+    // Own lease.
+    enum class State : std::uint8_t { none, doubting, registering, live, ended } state_ = State::none;
+    std::uint64_t incarnation_ = 0;
+    std::string iid_;
+    std::int64_t oseq_ = 0;                  // Acknowledged.
+    std::int64_t digest_ = 0;                // Of what Redis has acknowledged.
+    bool digest_unsure_ = false;
+    bool retired_ = false;
+    std::set<std::string> old_;              // Incarnations of mine to be ended.
+    std::optional<Flight> flight_;
+    Instant next_beat_{};
+    std::set<std::string> dirty_channels_;
+    std::set<std::pair<Instant, std::pair<std::string, std::string>>> lingers_;
+
+    // The others.
+    std::map<std::string, Lease> leases_;
+    std::optional<Instant> last_look_;       // At the leases.
+    bool peers_changed_ = false;
+    std::optional<std::string> mismatch_;
+
+    // Channels.
+    std::map<std::string, std::unique_ptr<Channel>, std::less<>> channels_;
+    std::deque<std::string> to_sync_;
+    std::uint32_t syncing_ = 0;              // Calls for snapshots without an answer.
+    std::int64_t counter_seen_ = -1;         // The partition's n.
+    std::string look_from_;                  // Where look_around goes on.
+    std::size_t looks_owed_ = 0;             // Channels to look at after a discontinuity.
+    std::set<std::string> stale_listens_;    // Listening is owed.
+    std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
+    std::set<std::string> catching_up_;      // With must_reach.
+    std::set<std::string> timed_views_;      // With a deadline.
+
+    std::uint64_t serial_ = 0;
+    std::map<Token, Pending> pending_;
+};
+
+}  // namespace starling::engine

@@ -1,0 +1,307 @@
+// Messages: published by a script, announced as links of a chain, and read again where a link is missing. The end of
+// the log as delivered (`chain`) moves by announcements and by what a read finds; both continue it or break it.
+
+#include <algorithm>
+#include <charconv>
+
+#include "engine/partition.h"
+#include "engine/scripts.h"
+
+namespace starling::engine {
+
+namespace {
+
+constexpr std::size_t kRecentMax = 64;       // Ids by which a repeated announcement is told from another world's.
+constexpr std::size_t kEarlyMax = 4096;
+
+std::uint64_t to_offset(std::string_view text) {
+    std::uint64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+}
+
+struct Entries {
+    std::deque<Message> messages;            // Oldest first.
+    std::string before;                      // The id that the first one follows.
+};
+
+// {offset, id, before, body, ...}, in the order of reading.
+Entries decode_entries(const codec::resp::Value& list, bool reverse) {
+    Entries out;
+    for (std::size_t i = 0; i + 3 < list.elements.size(); i += 4) {
+        Message message;
+        message.offset = to_offset(list.elements[i].text);
+        message.id = list.elements[i + 1].text;
+        if (!decode_body(list.elements[i + 3].text, message)) { continue; }
+        if (reverse) {
+            out.messages.push_front(std::move(message));
+            out.before = list.elements[i + 2].text;
+        } else {
+            if (out.messages.empty()) { out.before = list.elements[i + 2].text; }
+            out.messages.push_back(std::move(message));
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+void Partition::on(domain::Publish& call, const std::string& wire) {
+    const Error unavailable{ErrorCode::unavailable, "the engine is out of reach; repeat it with the same key"};
+    if (call.log.size == 0 && !call.key) {
+        // At most once: nothing is kept, so nothing is waited for. Out of reach it goes on among this node's clients (R13).
+        codec::backend::PublishResult result{.message_id = call.message.id, .position = {}, .duplicate = false, .devices = {}};
+        Announcement announcement{.epoch = {}, .offset = 0, .before = {}, .message = std::move(call.message), .except = std::move(call.except)};
+        if (up_ && reach_told_) {
+            redis_.publish(index_, channel_key(wire), encode(announcement), now_, out_->actions);
+        } else if (Channel* channel = find(wire); channel != nullptr && channel->listened) {
+            on_announcement(*channel, announcement);
+        }
+        tell(domain::Published{call.call, std::move(result)});
+        return;
+    }
+    if (!up_) {
+        tell(domain::Published{call.call, std::unexpected(unavailable)});
+        return;
+    }
+    Pending pending{.kind = Pending::Kind::publish, .wire = wire, .wires = {}, .call = call.call, .read = {}};
+    eval(std::move(pending), scripts::publish(),
+         {publish_command(), wire, call.message.id, encode_body(call.message), call.except, std::to_string(call.log.size),
+          std::to_string(call.log.ttl / 1ms), random_word(), call.key.value_or(""), std::to_string(call.key_ttl / 1ms)});
+}
+
+void Partition::on(domain::Erase& call, const std::string& wire) {
+    Pending pending{.kind = Pending::Kind::erase, .wire = wire, .wires = {}, .call = call.call, .read = {}};
+    eval(std::move(pending), scripts::erase(), {publish_command(), wire, random_word()});
+}
+
+void Partition::on(domain::Acknowledge& call, const std::string& wire) {
+    Pending pending{.kind = Pending::Kind::acknowledge, .wire = wire, .wires = {}, .call = call.call, .read = {}};
+    eval(std::move(pending), scripts::acknowledge(), {publish_command(), wire, std::to_string(call.offset), call.except, random_word()});
+}
+
+void Partition::on(domain::Read& call, const std::string& wire) {
+    if (call.recover) {
+        // All that recover at once share one look at the log (F21).
+        Channel& channel = this->channel(wire, call.channel);
+        if (channel.log.size == 0) { channel.log = call.log; }
+        channel.reads_next.push_back(std::move(call));
+        read_log(channel);
+        return;
+    }
+    std::string from = "-";
+    std::string to = "+";
+    if (call.since) {
+        // Inclusive: the entry of `since` itself says whether this log is the one it names.
+        (call.reverse ? to : from) = std::to_string(call.since->offset) + "-0";
+    }
+    std::vector<std::string> args = {wire, std::move(from), std::move(to), std::to_string(call.limit + 1), call.reverse ? "1" : "0",
+                                     std::to_string(call.log.size), random_word()};
+    Pending pending{.kind = Pending::Kind::page_read, .wire = wire, .wires = {}, .call = call.call, .read = std::move(call)};
+    eval(std::move(pending), scripts::read(), std::move(args));
+}
+
+void Partition::on_page_read(domain::Read& read, const codec::resp::Value& value) {
+    const auto& words = value.elements;
+    if (words[0].text.empty()) {
+        tell(domain::ReadAnswer{read.call, domain::ReadResult{}});
+        return;
+    }
+    const Position top{words[0].text, to_offset(words[1].text), words[2].text};
+    Entries entries = decode_entries(words[4], read.reverse);
+    // A History of what was read: its own rules say what continues `since`. A page that stops short of the top is
+    // restored up to its own end.
+    Position end = top;
+    if (!entries.messages.empty() && entries.messages.back().offset < top.offset) {
+        end.offset = entries.messages.back().offset;
+        end.id = entries.messages.back().id;
+    }
+    if (read.since && read.since->offset > top.offset) { end = top; }
+    const auto log = domain::History::restore(end, entries.before, std::move(entries.messages));
+    const auto page = log.page({.since = read.since, .limit = read.limit, .reverse = read.reverse, .bytes_max = read.bytes_max});
+    const std::uint64_t acknowledged = to_offset(words[3].text);
+    if (page) {
+        tell(domain::ReadAnswer{read.call, domain::ReadResult{*page, top, acknowledged}});
+    } else {
+        tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{page.error(), top, acknowledged, 1})});
+    }
+}
+
+// --- the chain of a channel that is listened to ---
+
+void Partition::on_announcement(Channel& channel, Announcement& announcement) {
+    if (announcement.epoch.empty()) {
+        if (channel.told) { deliver(channel, std::move(announcement.message), std::move(announcement.except)); }
+        return;
+    }
+    if (channel.log.size == 0) {
+        // This node's configuration keeps no history here: the message goes on, its number does not.
+        announcement.message.offset = 0;
+        if (channel.told) { deliver(channel, std::move(announcement.message), std::move(announcement.except)); }
+        return;
+    }
+    if (!channel.chain || channel.reading) {
+        if (channel.early.size() < kEarlyMax) { channel.early.push_back(std::move(announcement)); }
+        return;                              // Those that do not fit are found missing, and read.
+    }
+    const Position& chain = *channel.chain;
+    if (announcement.epoch == chain.epoch && announcement.offset == chain.offset + 1 && announcement.before == chain.id) {
+        deliver(channel, std::move(announcement.message), std::move(announcement.except));
+        return;
+    }
+    if (announcement.epoch == chain.epoch && announcement.offset <= chain.offset) {
+        const std::pair<std::uint64_t, std::string> link{announcement.offset, announcement.message.id};
+        if (std::find(channel.recent.begin(), channel.recent.end(), link) != channel.recent.end()) { return; }
+    }
+    if (channel.early.size() < kEarlyMax) { channel.early.push_back(std::move(announcement)); }
+    read_log(channel);
+}
+
+void Partition::deliver(Channel& channel, Message message, std::string except) {
+    if (channel.chain && message.offset > 0) {
+        channel.chain->offset = message.offset;
+        channel.chain->id = message.id;
+        channel.recent.emplace_back(message.offset, message.id);
+        if (channel.recent.size() > kRecentMax) { channel.recent.pop_front(); }
+        if (channel.reading) { channel.since_read.push_back(message); }
+    }
+    tell(domain::Delivered{channel.ref, std::move(message), std::move(except)});
+}
+
+// From a snapshot: where the log stands.
+void Partition::on_log_position(Channel& channel, Position top) {
+    if (!channel.listened) { return; }
+    if (!channel.chain) {
+        channel.chain = top;
+        channel.recent = {{top.offset, top.id}};
+        if (channel.told && channel.told_blind) {
+            // They were let in without a position while Redis was away: what they have is unknown.
+            channel.told_blind = false;
+            tell(domain::Broken{channel.ref, channel.chain});
+        }
+        replay_early(channel);
+        return;
+    }
+    if (top != *channel.chain) { read_log(channel); }
+}
+
+void Partition::broken(Channel& channel, std::optional<Position> top) {
+    channel.chain = std::move(top);
+    channel.recent.clear();
+    if (channel.chain) { channel.recent.emplace_back(channel.chain->offset, channel.chain->id); }
+    channel.log_behind.reset();
+    if (channel.told) { tell(domain::Broken{channel.ref, channel.chain}); }
+}
+
+void Partition::read_log(Channel& channel) {
+    if (channel.reading) {
+        channel.read_again = true;
+        return;
+    }
+    channel.reading = true;
+    channel.read_again = false;
+    channel.since_read.clear();
+    channel.reads_asked = std::exchange(channel.reads_next, {});
+    std::uint64_t from = channel.chain ? channel.chain->offset : UINT64_MAX;
+    std::size_t most = 1000;
+    for (const auto& read : channel.reads_asked) {
+        from = std::min(from, read.since ? read.since->offset : 0);
+        most = std::max(most, read.messages_max);
+    }
+    channel.read_since = channel.chain.value_or(Position{});
+    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .call = 0, .read = {}};
+    // Newest first, so that what the limit cuts off is the old end.
+    eval(std::move(pending), scripts::read(),
+         {channel.wire, std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});
+}
+
+void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
+    const auto& words = value.elements;
+    channel.reading = false;
+    Position top{words[0].text, to_offset(words[1].text), words[2].text};
+    Entries entries = decode_entries(words[4], true);
+    auto log = domain::History::restore(top, entries.before, entries.messages);
+    const std::vector<Message> since = std::exchange(channel.since_read, {});
+    if (channel.listened && channel.chain) {
+        const Position chain = *channel.chain;
+        if (top.epoch == chain.epoch && top.offset >= chain.offset) {
+            const auto missed = log.recover(chain, SIZE_MAX, SIZE_MAX);
+            if (missed) {
+                for (const Message& message : *missed) { deliver(channel, message, {}); }
+            } else {
+                broken(channel, top);
+            }
+        } else {
+            // Overtaken by announcements, if its top is one of them; else another world.
+            const bool was_top = top == channel.read_since;
+            const auto same = [&](const Message& message) { return message.offset == top.offset && message.id == top.id; };
+            const auto at = std::find_if(since.begin(), since.end(), same);
+            if (top.epoch == chain.epoch && (was_top || at != since.end())) {
+                std::deque<Message> messages = std::move(entries.messages);
+                messages.insert(messages.end(), was_top ? since.begin() : at + 1, since.end());
+                log = domain::History::restore(chain, entries.before, std::move(messages));
+            } else {
+                broken(channel, top);
+            }
+        }
+    }
+    channel.log_behind.reset();
+    const std::uint64_t acknowledged = to_offset(words[3].text);
+    for (const auto& read : std::exchange(channel.reads_asked, {})) { answer(read, log, acknowledged); }
+    replay_early(channel);
+    if (channel.read_again || !channel.reads_next.empty()) {
+        channel.read_again = false;
+        if (!channel.reading) { read_log(channel); }
+    }
+    want(channel);
+}
+
+void Partition::answer(const domain::Read& read, const domain::History& log, std::uint64_t acknowledged) {
+    const Position top = log.top();
+    if (top.epoch.empty()) {
+        tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{domain::RecoverFailure::gap, {}, acknowledged, 1})});
+        return;
+    }
+    // Without a position: everything after what was acknowledged, or as much of it as there is.
+    std::expected<std::vector<Message>, domain::RecoverFailure> missed = std::unexpected(domain::RecoverFailure::gap);
+    const std::uint64_t first = top.offset + 1 - log.messages().size();
+    if (read.since) {
+        missed = log.recover(*read.since, read.messages_max, read.bytes_max);
+        if (!missed && missed.error() == domain::RecoverFailure::gap && log.messages().size() > read.messages_max) {
+            missed = std::unexpected(domain::RecoverFailure::limit);
+        }
+    }
+    if (missed) {
+        tell(domain::ReadAnswer{read.call, domain::ReadResult{std::move(*missed), top, acknowledged}});
+    } else {
+        tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{missed.error(), top, acknowledged, first})});
+    }
+}
+
+// What came while nobody could say where it belongs.
+void Partition::replay_early(Channel& channel) {
+    for (Announcement& announcement : std::exchange(channel.early, {})) {
+        if (channel.chain && announcement.epoch == channel.chain->epoch && announcement.offset <= channel.chain->offset) { continue; }
+        on_announcement(channel, announcement);
+    }
+}
+
+void Partition::on_log_failed(Channel& channel, const std::string& reason) {
+    channel.reading = false;
+    channel.since_read.clear();
+    fail_reads(channel, reason);
+    channel.early.clear();                   // The next look finds what is missing.
+    looks_owed_ = channels_.size();
+    if (channel.chain) { channel.log_behind = {now() - settings_.heartbeat, channel.chain->offset}; }
+    if (!channel.reads_next.empty()) { read_log(channel); }
+    want(channel);
+}
+
+void Partition::fail_reads(Channel& channel, const std::string& reason) {
+    for (const auto& read : std::exchange(channel.reads_asked, {})) {
+        const Error error{ErrorCode::unavailable, "the engine is out of reach: " + reason};
+        tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{error, {}, 0, 1})});
+    }
+}
+
+}  // namespace starling::engine

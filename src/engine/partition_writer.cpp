@@ -1,0 +1,288 @@
+// What this node contributes to the partition's presence, and how it gets to Redis: one call at a time, each with
+// the next operation sequence, sent again until it is answered.
+
+#include <algorithm>
+
+#include "engine/partition.h"
+#include "engine/scripts.h"
+
+namespace starling::engine {
+
+void Partition::mark(Channel& channel, const std::string& user) {
+    channel.dirty.insert(user);
+    dirty_channels_.insert(channel.wire);
+}
+
+void Partition::on(domain::Enter& call, const std::string& wire) {
+    Channel& channel = this->channel(wire, call.channel);
+    Own& own = channel.own[call.user_id];
+    const bool back = own.lingering;
+    if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
+    own.held = true;
+    own.lingering = own.withdraw = false;
+    if (own.connected_at == 0) { own.connected_at = now_.wall_ms; }
+    if (call.data) {
+        own.update = std::move(call.data);
+        ++own.update_serial;
+    }
+    own.fallback = std::move(call.fallback);
+    owed_.insert({wire, call.user_id});
+    if (!own.acked || own.update) { mark(channel, call.user_id); }
+    want(channel);
+    if (state_ == State::ended) { state_ = State::none; }
+    if (own.acked && channel.state == Channel::State::live && channel.view.in_redis(call.user_id)) {
+        tell_entered(channel, call.user_id, own);
+    } else if (!reach_told_) {
+        tell_entered(channel, call.user_id, own);
+    }
+    pump();
+}
+
+void Partition::tell_entered(Channel& channel, const std::string& user, Own& own) {
+    owed_.erase({channel.wire, user});
+    if (!own.held) { return; }
+    if (!channel.view.in_redis(user)) {      // R13: shown among this node's own clients.
+        domain::MembersChanged changes;
+        Record record{own.connected_at, 0, own.update ? own.update : own.fallback, member_hash(channel.wire, user)};
+        channel.view.show_local(user, std::move(record), changes);
+        tell_members(channel, std::move(changes));
+    }
+    tell(domain::Entered{channel.ref, user});
+}
+
+void Partition::on(domain::Exit& call, const std::string& wire) {
+    Channel* channel = find(wire);
+    const auto it = channel == nullptr ? decltype(channel->own.end()){} : channel->own.find(call.user_id);
+    if (channel == nullptr || it == channel->own.end() || !it->second.held) { return; }
+    Own& own = it->second;
+    own.held = false;
+    owed_.erase({wire, call.user_id});
+    if (call.how == domain::Departure::broken && settings_.linger > 0s) {
+        own.lingering = true;
+        own.lingers_until = now() + settings_.linger;
+        own.withdraw = own.acked && !settings_.off.r6;
+        lingers_.insert({own.lingers_until, {wire, call.user_id}});
+        if (own.withdraw) { mark(*channel, call.user_id); }
+    } else {
+        mark(*channel, call.user_id);
+    }
+    pump();
+}
+
+void Partition::on(domain::Update& call, const std::string& wire) {
+    Channel* channel = find(wire);
+    const auto it = channel == nullptr ? decltype(channel->own.end()){} : channel->own.find(call.user_id);
+    if (channel == nullptr || it == channel->own.end() || !it->second.held) { return; }
+    it->second.update = std::move(call.data);
+    ++it->second.update_serial;
+    mark(*channel, call.user_id);
+    pump();
+}
+
+bool Partition::contributes() const {
+    return std::any_of(channels_.begin(), channels_.end(), [](const auto& entry) { return !entry.second->own.empty(); });
+}
+
+void Partition::retire() {
+    retired_ = true;
+    next_beat_ = std::min(next_beat_, now());
+    pump();
+}
+
+// Nothing of this user is wanted in Redis, and Redis has nothing.
+void Partition::drop(Channel& channel, const std::string& user) {
+    const auto it = channel.own.find(user);
+    if (it == channel.own.end()) { return; }
+    if (it->second.lingering) { lingers_.erase({it->second.lingers_until, {channel.wire, user}}); }
+    channel.own.erase(it);
+    channel.dirty.erase(user);
+    owed_.erase({channel.wire, user});
+    domain::MembersChanged changes;
+    channel.view.drop_local(user, changes);
+    tell_members(channel, std::move(changes));
+    want(channel);
+}
+
+// R7: nobody leaves while this node may have missed that the user is back elsewhere.
+void Partition::run_out_lingers() {
+    std::vector<std::pair<Instant, std::pair<std::string, std::string>>> over;
+    for (const auto& linger : lingers_) {
+        if (linger.first > now()) { break; }
+        const Channel* channel = find(linger.second.first);
+        if (!blind(*channel) || settings_.off.r7) { over.push_back(linger); }
+    }
+    for (const auto& linger : over) {
+        lingers_.erase(linger);
+        Channel& channel = *find(linger.second.first);
+        Own& own = channel.own.find(linger.second.second)->second;
+        own.lingering = own.withdraw = false;
+        mark(channel, linger.second.second);
+    }
+}
+
+// The words of one operation; none where there is nothing to say any more.
+std::vector<std::string> Partition::operation(Channel& channel, const std::string& user, Op& op) {
+    const auto it = channel.own.find(user);
+    if (it == channel.own.end()) { return {}; }
+    Own& own = it->second;
+    op.user = user;
+    op.hash = member_hash(channel.wire, user);
+    op.serial = own.update_serial;
+    std::string at = std::to_string(own.connected_at);
+    std::string version = "0";
+    std::string data = "0";
+    if (own.wanted() && !own.acked) {
+        op.kind = '+';
+        const Record* record = channel.view.find(user);
+        if (record != nullptr) { at = std::to_string(record->connected_at); }   // R14.
+        if (own.update) {
+            data = "1" + *own.update;
+        } else if (own.stated && record != nullptr) {
+            version = std::to_string(record->version);
+            if (record->data) { data = "1" + *record->data; }
+        } else if (own.fallback) {
+            data = "f" + *own.fallback;
+        }
+    } else if (own.wanted() && own.update) {
+        op.kind = 'u';
+        data = "1" + *own.update;
+    } else if (own.lingering && own.withdraw) {
+        op.kind = '?';
+    } else if (!own.wanted() && own.acked) {
+        op.kind = '-';
+    } else {
+        return {};
+    }
+    return {std::string(1, op.kind), user, std::to_string(op.hash), std::move(at), std::move(version), std::move(data)};
+}
+
+void Partition::pump() {
+    if (flight_ || !up_) { return; }
+    if (state_ == State::none) {
+        if (!retired_ || contributes()) {
+            register_lease();
+        } else {
+            state_ = State::ended;
+        }
+        return;
+    }
+    if (state_ != State::live) { return; }
+    Flight flight{.kind = Flight::Kind::apply, .token = 0, .wire = {}, .iid = iid_, .ops = {}, .args = {}, .sent = {}};
+    if (now() < next_beat_) {
+        while (!dirty_channels_.empty() && flight.ops.empty()) {
+            flight.wire = *dirty_channels_.begin();
+            Channel& channel = *find(flight.wire);
+            std::size_t bytes = 0;
+            while (!channel.dirty.empty() && flight.ops.size() < settings_.operations_max && bytes < settings_.operation_bytes_max) {
+                const std::string user = *channel.dirty.begin();
+                channel.dirty.erase(channel.dirty.begin());
+                Op op;
+                std::vector<std::string> words = operation(channel, user, op);
+                if (words.empty()) {
+                    const auto own = channel.own.find(user);
+                    if (own != channel.own.end() && !own->second.wanted() && !own->second.acked) { drop(channel, user); }
+                    continue;
+                }
+                for (const auto& word : words) { bytes += word.size(); }
+                flight.ops.push_back(std::move(op));
+                std::move(words.begin(), words.end(), std::back_inserter(flight.args));
+            }
+            if (channel.dirty.empty()) { dirty_channels_.erase(flight.wire); }
+            want(channel);
+        }
+        if (flight.ops.empty()) {
+            if (!retired_ || contributes() || now() < settled_at_) { return; }
+            // The last linger is over: the lease ends with it (R12).
+            flight.kind = Flight::Kind::end;
+            flight.args = {publish_command(), iid_, "", random_word(), random_word()};
+            send(std::move(flight));
+            return;
+        }
+    } else {
+        flight.kind = Flight::Kind::beat;
+    }
+    std::vector<std::string> args = {publish_command(), iid_, std::to_string(oseq_ + 1), retired_ ? "drain" : "live",
+                                     random_word(), random_word(), flight.wire};
+    std::move(flight.args.begin(), flight.args.end(), std::back_inserter(args));
+    flight.args = std::move(args);
+    send(std::move(flight));
+}
+
+void Partition::send(Flight flight) {
+    flight_ = std::move(flight);
+    flight_->token = 0;
+    if (!up_) { return; }
+    flight_->token = (++serial_ << 12) | index_;
+    flight_->sent = now();
+    const Script& script = flight_->kind == Flight::Kind::reg   ? scripts::reg()
+                           : flight_->kind == Flight::Kind::end ? scripts::reap()
+                                                                : scripts::apply();
+    redis_.eval(flight_->token, index_, script, {base_ + "n"}, flight_->args, now_, out_->actions);
+}
+
+void Partition::on_flight(Answered& answer) {
+    const auto* value = std::get_if<codec::resp::Value>(&answer.result);
+    if (value == nullptr || value->kind != codec::resp::Value::Kind::array || value->elements.empty()) {
+        // Done or not: the same sequence again decides it. After on_up, or at the next tick.
+        flight_->token = 0;
+        return;
+    }
+    Flight flight = std::move(*flight_);
+    flight_.reset();
+    if (flight.kind == Flight::Kind::end) {
+        last_answer_ = now();
+        if (value->elements[0].text == "MORE") {
+            send(std::move(flight));
+        } else {
+            old_.erase(flight.iid);
+            state_ = State::ended;
+            if (contributes()) { new_incarnation(false); }
+        }
+        return;
+    }
+    on_lease_answer(flight, *value);
+    pump();
+}
+
+void Partition::on_applied(Flight& flight, std::string_view results) {
+    Channel* channel = find(flight.wire);
+    if (channel == nullptr) { return; }
+    for (std::size_t i = 0; i < flight.ops.size(); ++i) {
+        const Op& op = flight.ops[i];
+        const auto it = channel->own.find(op.user);
+        if (it == channel->own.end()) { continue; }
+        Own& own = it->second;
+        if (own.update && own.update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.update.reset(); }
+        if (op.kind == '+') {
+            own.acked = own.stated = true;
+            digest_ += static_cast<std::int64_t>(op.hash);
+            if (own.lingering && !settings_.off.r6) { own.withdraw = true; }
+        } else if (op.kind == '-') {
+            own.acked = false;
+            digest_ -= static_cast<std::int64_t>(op.hash);
+        } else if (op.kind == '?') {
+            if (results.empty()) {           // Answered before, and the answer was lost: ask again.
+                digest_unsure_ = true;
+                mark(*channel, op.user);
+                continue;
+            }
+            digest_unsure_ = false;
+            own.withdraw = false;
+            if (results[i] == 'g') {         // Another incarnation holds the user: nothing to wait for here.
+                own.acked = false;
+                digest_ -= static_cast<std::int64_t>(op.hash);
+                if (own.lingering) {
+                    lingers_.erase({own.lingers_until, {channel->wire, op.user}});
+                    own.lingering = false;
+                }
+            }
+        }
+        if (own.held && own.acked && owed_.contains({channel->wire, op.user}) &&
+            channel->state == Channel::State::live && channel->view.in_redis(op.user)) {
+            tell_entered(*channel, op.user, own);
+        }
+        mark(*channel, op.user);             // What changed meanwhile; nothing where nothing did.
+    }
+}
+
+}  // namespace starling::engine

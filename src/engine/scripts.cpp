@@ -1,0 +1,359 @@
+#include "engine/scripts.h"
+
+namespace starling::engine::scripts {
+
+namespace {
+
+// B: what every key of the partition begins with. f: a field, as src/engine/wire.h reads it.
+constexpr const char* kPrelude = R"lua(
+local B = string.sub(KEYS[1], 1, -2)
+local call = redis.call
+local function f(s) return #s .. ':' .. s end
+local function n2s(x) return string.format('%.0f', x) end
+)lua";
+
+// One step of a channel's chain. ops: {kind, user, hash, at, version, data}; the answer: epoch, version, results.
+constexpr const char* kChange = R"lua(
+local function change(pub, ch, iid, ops, ep, tag)
+  local M, N, U, D, L = B..'pm:'..ch, B..'pn:'..ch..':'..iid, B..'pu:'..ch, B..'pd:'..ch, B..'l:'..iid
+  local m = call('HMGET', M, 'e', 'v', 't')
+  local e, v, t = m[1], tonumber(m[2] or '0'), m[3] or ''
+  if not e then
+    e, v, t = ep, 0, ''
+    call('HSET', M, 'e', e, 'v', '0', 't', '', 'd', '0')
+  end
+  local out, results, grew = {}, {}, false
+  local function tell(kind, user, rec) out[#out + 1] = kind .. f(user) .. f(rec) end
+  for _, op in ipairs(ops) do
+    local kind, user, hash, at, ver, data = op[1], op[2], op[3], op[4], op[5], op[6]
+    local result = 'k'
+    if kind == '?' then
+      kind = ''
+      if call('HEXISTS', N, user) == 0 then
+        result = 'g'
+      elseif tonumber(call('HGET', U, user) or '1') > 1 then
+        kind, result = '-', 'g'
+      end
+    end
+    if kind == 'u' and call('HEXISTS', N, user) == 0 then kind = '' end
+    if kind == '+' or kind == 'u' then
+      local rec = call('HGET', D, user)
+      local new = 0
+      if kind == '+' then new = call('HSETNX', N, user, '1') end
+      if new == 1 then
+        grew = true
+        call('HINCRBY', U, user, 1)
+        call('HINCRBY', L, 'd', hash)
+      end
+      local has = string.sub(data, 1, 1)
+      if not rec then
+        if ver == '0' then ver = n2s(v + 1) end
+        if has == 'f' then data = '1' .. string.sub(data, 2) end
+        rec = hash..':'..at..':'..ver..':'..string.sub(data, 1, 1)..':'..string.sub(data, 2)
+        call('HSET', D, user, rec)
+        call('HINCRBY', M, 'd', hash)
+        tell('J', user, rec)
+      else
+        local rat, rver, rest = string.match(rec, '^%d+:(%d+):(%d+):(.*)$')
+        local changed = false
+        if tonumber(at) < tonumber(rat) then rat, changed = at, true end
+        if has == '1' then
+          local given = '1:' .. string.sub(data, 2)
+          if ver == '0' then
+            if given ~= rest then
+              rver = n2s(math.max(tonumber(rver), v) + 1)
+              rest, changed = given, true
+            end
+          elseif tonumber(ver) > tonumber(rver) then
+            rver, rest, changed = ver, given, true
+          end
+        end
+        rec = hash..':'..rat..':'..rver..':'..rest
+        if new == 1 then tell('+', user, rec) end
+        if changed then
+          call('HSET', D, user, rec)
+          tell('U', user, rec)
+        end
+      end
+    elseif kind == '-' then
+      if call('HDEL', N, user) == 1 then
+        local rec = call('HGET', D, user) or '0:0:0:0:'
+        local h = string.match(rec, '^(%d+)')
+        call('HINCRBY', L, 'd', '-' .. h)
+        if call('HINCRBY', U, user, -1) <= 0 then
+          call('HDEL', U, user)
+          call('HDEL', D, user)
+          call('HINCRBY', M, 'd', '-' .. h)
+          tell('L', user, rec)
+        else
+          tell('-', user, rec)
+        end
+      end
+    end
+    results[#results + 1] = result
+  end
+  if #out > 0 then
+    if grew then
+      call('SADD', B..'ci:'..ch, iid)
+      call('SADD', B..'nc:'..iid, ch)
+    end
+    if call('HLEN', N) == 0 then
+      call('SREM', B..'ci:'..ch, iid)
+      call('SREM', B..'nc:'..iid, ch)
+    end
+    v = v + 1
+    call('HSET', M, 'v', n2s(v), 't', tag)
+    if call('HLEN', D) == 0 then call('PEXPIRE', M, 600000) else call('PERSIST', M) end
+    call('INCR', B..'n')
+    call(pub, B..'c:'..ch, 'P'..f(e)..f(n2s(v))..f(t)..f(tag)..f(iid)..table.concat(out))
+  end
+  return e, n2s(v), table.concat(results)
+end
+)lua";
+
+constexpr const char* kLeases = R"lua(
+local function leases()
+  local out = {}
+  for _, i in ipairs(call('SMEMBERS', B..'ls')) do
+    local x = call('HMGET', B..'l:'..i, 'o', 's', 'a', 'c')
+    if x[1] then
+      out[#out + 1] = i
+      for k = 1, 4 do out[#out + 1] = x[k] or '' end
+    end
+  end
+  return out
+end
+)lua";
+
+constexpr const char* kApply = R"lua(
+local pub, iid, oseq, state, ep, tag, ch = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local L = B..'l:'..iid
+local s = call('HMGET', L, 'o', 's')
+if not s[1] then return {'NOLEASE'} end
+if s[2] == 'dead' then return {'FENCED'} end
+local o, status = tonumber(s[1]), 'OK'
+if oseq <= o then status = 'DUP' elseif oseq ~= o + 1 then return {'OPGAP', s[1]} end
+local e, v, results, ls = '', '0', '', {}
+if status == 'OK' then
+  call('HSET', L, 'o', ARGV[3], 's', state)
+  if ch ~= '' then
+    local ops = {}
+    for i = 8, #ARGV, 6 do ops[#ops + 1] = {ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3], ARGV[i+4], ARGV[i+5]} end
+    e, v, results = change(pub, ch, iid, ops, ep, tag)
+  end
+end
+if ch == '' then ls = leases() end
+if status == 'DUP' and ch ~= '' then
+  local m = call('HMGET', B..'pm:'..ch, 'e', 'v')
+  e, v = m[1] or '', m[2] or '0'
+end
+return {status, call('HGET', L, 'o'), call('HGET', L, 'd') or '0', call('GET', B..'n') or '0', e, v, results, ls}
+)lua";
+
+constexpr const char* kReg = R"lua(
+local iid = ARGV[1]
+local L = B..'l:'..iid
+local s = call('HMGET', L, 'o', 's')
+if s[2] == 'dead' then return {'FENCED'} end
+if not s[1] then
+  call('HSET', L, 'o', '0', 's', 'live', 'a', ARGV[2], 'c', ARGV[3], 'd', '0')
+  call('SADD', B..'ls', iid)
+  call('INCR', B..'n')
+end
+return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', '', '0', '', leases()}
+)lua";
+
+constexpr const char* kReap = R"lua(
+local pub, iid, expected, ep, tag = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local L, C = B..'l:'..iid, B..'nc:'..iid
+local s = call('HMGET', L, 'o', 's')
+if s[1] and s[2] ~= 'dead' then
+  if expected ~= '' and s[1] ~= expected then return {'MOVED'} end
+  call('HSET', L, 's', 'dead')
+  call('INCR', B..'n')
+end
+if s[1] then call('PEXPIRE', L, 600000) end
+local left, k = 64, 0
+for _, ch in ipairs(call('SMEMBERS', C)) do
+  local users = call('HSCAN', B..'pn:'..ch..':'..iid, '0', 'COUNT', left)[2]
+  local ops = {}
+  for i = 1, #users, 2 do
+    if #ops < left then ops[#ops + 1] = {'-', users[i], '0', '0', '0', '0'} end
+  end
+  if #ops == 0 then
+    call('SREM', C, ch)
+    call('SREM', B..'ci:'..ch, iid)
+  else
+    k = k + 1
+    change(pub, ch, iid, ops, ep, tag .. k)
+  end
+  left = left - #ops - 1
+  if left <= 0 then break end
+end
+if call('SCARD', C) > 0 then return {'MORE'} end
+call('SREM', B..'ls', iid)
+if s[1] then call('HDEL', L, 'd') else call('DEL', L) end
+return {'DONE'}
+)lua";
+
+// The epoch of a log is made by whoever asks first.
+constexpr const char* kLog = R"lua(
+local function log_of(ch, size, ep)
+  local S = B..'sm:'..ch
+  local m = call('HMGET', S, 'e', 'o', 'i', 'a')
+  if not m[1] and size > 0 then
+    call('HSET', S, 'e', ep, 'o', '0', 'i', '')
+    call('EXPIRE', S, 86400)
+    m = {ep, '0', '', m[4]}
+  end
+  return m[1] or '', m[2] or '0', m[3] or '', m[4] or '0'
+end
+)lua";
+
+constexpr const char* kSnap = R"lua(
+local ch, size, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
+local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 't', 'd')
+local le, lo, li, la = log_of(ch, size, ARGV[3])
+local count = call('HLEN', B..'pd:'..ch)
+local members = {}
+if count > 0 and count <= most then members = call('HGETALL', B..'pd:'..ch) end
+return {m[1] or '', m[2] or '0', m[3] or '', m[4] or '0', le, lo, li, la, count, members}
+)lua";
+
+// Whoever listens keeps an empty log's epoch alive.
+constexpr const char* kMeta = R"lua(
+local out = {}
+for _, ch in ipairs(ARGV) do
+  local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 'd')
+  local S = B..'sm:'..ch
+  local s = call('HMGET', S, 'e', 'o', 'i')
+  local left = call('TTL', S)
+  if left >= 0 and left < 43200 then call('EXPIRE', S, 86400) end
+  for k = 1, 3 do out[#out + 1] = m[k] or '' end
+  for k = 1, 3 do out[#out + 1] = s[k] or '' end
+end
+return out
+)lua";
+
+constexpr const char* kPublish = R"lua(
+local pub, ch, id, body, except = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local size, ttl, key = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[9]
+local I = B..'ik:'..ch..':'..key
+if key ~= '' then
+  local seen = call('HMGET', I, 'i', 'e', 'o')
+  if seen[1] then return {1, seen[1], seen[2], seen[3]} end
+end
+local e, o, before = '', '0', ''
+if size > 0 then
+  local i, _
+  e, _, i = log_of(ch, size, ARGV[8])
+  before = i
+  local S, X = B..'sm:'..ch, B..'s:'..ch
+  o = n2s(call('HINCRBY', S, 'o', 1))
+  call('HSET', S, 'i', id)
+  call('XADD', X, 'MAXLEN', '=', size, o .. '-0', 'i', id, 'p', before, 'm', body)
+  if ttl > 0 then
+    call('PEXPIRE', X, ARGV[7])
+    call('PEXPIRE', S, n2s(ttl + 86400000))
+  else
+    call('PERSIST', X)
+    call('PERSIST', S)
+  end
+end
+call('INCR', B..'n')
+call(pub, B..'c:'..ch, 'M'..f(e)..f(o)..f(before)..f(id)..f(body)..f(except))
+if key ~= '' then
+  call('HSET', I, 'i', id, 'e', e, 'o', o)
+  call('PEXPIRE', I, ARGV[10])
+end
+return {0, id, e, o}
+)lua";
+
+constexpr const char* kRead = R"lua(
+local ch, from, to, count, reverse = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local e, o, i, a = log_of(ch, tonumber(ARGV[6]), ARGV[7])
+local entries
+if reverse == '1' then
+  entries = call('XREVRANGE', B..'s:'..ch, to, from, 'COUNT', count)
+else
+  entries = call('XRANGE', B..'s:'..ch, from, to, 'COUNT', count)
+end
+local out = {}
+for _, entry in ipairs(entries) do
+  local x = entry[2]
+  out[#out + 1] = string.match(entry[1], '^(%d+)')
+  out[#out + 1] = x[2]
+  out[#out + 1] = x[4]
+  out[#out + 1] = x[6]
+end
+return {e, o, i, a, out}
+)lua";
+
+constexpr const char* kErase = R"lua(
+local pub, ch, ep = ARGV[1], ARGV[2], ARGV[3]
+local S = B..'sm:'..ch
+call('DEL', B..'s:'..ch)
+call('HSET', S, 'e', ep, 'o', '0', 'i', '')
+call('EXPIRE', S, 86400)
+call('INCR', B..'n')
+call(pub, B..'c:'..ch, 'X' .. f(ep))
+return {ep}
+)lua";
+
+constexpr const char* kAcknowledge = R"lua(
+local pub, ch, offset, except = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local e, o, i, a = log_of(ch, 1, ARGV[5])
+if offset <= tonumber(o) and offset > tonumber(a) then
+  a = ARGV[3]
+  call('HSET', B..'sm:'..ch, 'a', a)
+  call(pub, B..'c:'..ch, 'A' .. f(a) .. f(except))
+end
+return {o, a}
+)lua";
+
+Script make(std::string name, std::initializer_list<const char*> parts) {
+    std::string text;
+    for (const char* part : parts) { text += part; }
+    return make_script(std::move(name), std::move(text));
+}
+
+}  // namespace
+
+const Script& apply() {
+    static const Script script = make("apply", {kPrelude, kChange, kLeases, kApply});
+    return script;
+}
+const Script& reg() {
+    static const Script script = make("reg", {kPrelude, kLeases, kReg});
+    return script;
+}
+const Script& reap() {
+    static const Script script = make("reap", {kPrelude, kChange, kReap});
+    return script;
+}
+const Script& snap() {
+    static const Script script = make("snap", {kPrelude, kLog, kSnap});
+    return script;
+}
+const Script& meta() {
+    static const Script script = make("meta", {kPrelude, kMeta});
+    return script;
+}
+const Script& publish() {
+    static const Script script = make("publish", {kPrelude, kLog, kPublish});
+    return script;
+}
+const Script& read() {
+    static const Script script = make("read", {kPrelude, kLog, kRead});
+    return script;
+}
+const Script& erase() {
+    static const Script script = make("erase", {kPrelude, kErase});
+    return script;
+}
+const Script& acknowledge() {
+    static const Script script = make("acknowledge", {kPrelude, kLog, kAcknowledge});
+    return script;
+}
+
+}  // namespace starling::engine::scripts

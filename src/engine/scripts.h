@@ -1,0 +1,35 @@
+#pragma once
+// The scripts that run inside Redis: each is one atomic step of the protocol between nodes (docs/CLUSTER.md).
+// None reads a clock or draws randomness; KEYS[1] is the partition's counter `<prefix>:{tag}:n`, from which every
+// other key of the partition is made.
+
+#include "engine/script.h"
+
+namespace starling::engine::scripts {
+
+// ARGV: publish command, iid, oseq, state, epoch, tag, channel ("" for a beat), operations of 6 words each
+// (kind + - u ?, user, hash, connectedAt, version, data with '1' or 'f' or '0' before it).
+// -> {status OK|DUP|NOLEASE|FENCED|OPGAP, o, digest, n, epoch, version, results (one letter an operation), leases}
+// A lease is five words: iid, o, state, address, constants; only a beat answers them.
+const Script& apply();
+// ARGV: iid, address, constants -> as apply() for a beat.
+const Script& reg();
+// ARGV: publish command, iid, expected o ("": one's own), epoch, tag -> {DONE|MORE|MOVED}
+const Script& reap();
+// ARGV: channel, history size, epoch for the log, members at most
+// -> {epoch, version, tag, digest, log epoch, offset, id, acknowledged, count, members (user, record, ...) or {}}
+const Script& snap();
+// ARGV: channels -> for each epoch, version, digest, log epoch, offset, id.
+const Script& meta();
+// ARGV: publish command, channel, id, body, except, size, ttl ms, epoch, key ("": none), key ttl ms, announce
+// -> {duplicate 0|1, id, epoch, offset}
+const Script& publish();
+// ARGV: channel, from (offset, inclusive), to ("+" or offset), count, reverse 0|1, size, epoch
+// -> {log epoch, offset, id, acknowledged, {offset, id, before, body, ...} in the order of reading}
+const Script& read();
+// ARGV: publish command, channel, epoch -> {epoch}
+const Script& erase();
+// ARGV: publish command, channel, offset, except, epoch -> {newest, acknowledged}
+const Script& acknowledge();
+
+}  // namespace starling::engine::scripts
