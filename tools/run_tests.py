@@ -153,6 +153,8 @@ def suites():
         for path in entries:
             if path.stem == "run" or path.stem.endswith(("_test", "_conformance", "_security")) or path.stat().st_mode & 0o111:
                 yield path
+    # A client brings its own suite, beside its sources.
+    yield from sorted((ROOT / "clients").glob("*/run_test.*"))
 
 
 def main():

@@ -1,0 +1,108 @@
+// The objects that users hold: a client, its channels, who is in them, who types, notifications.
+import type { StarlingError } from './error';
+import type {
+    ChannelOptions, ChannelState, ConnectionState, ConnectionView, DataOf, EventsOf, Gap, History, HistoryOptions, Member, Message, MessageOf,
+    Notification, PresenceChange, PresenceOf, Published, PublishOptions, TypesOf,
+} from './types';
+
+/** What `client.on` can listen to. */
+export interface ClientEvents {
+    state: ConnectionView;
+    /** Not online for `lostAfter`; once for each time. */
+    lost: undefined;
+    /** The server refused something that nobody waits for. */
+    error: StarlingError;
+    /** The backend sent something to this connection alone. */
+    direct: unknown;
+    notification: Notification;
+}
+
+/** One user's connection to a gateway. It connects when something is first asked of it. */
+export interface Client<M = any> {
+    readonly state: ConnectionState;
+    /** The same with its circumstances, a new object for each change. */
+    readonly connection: ConnectionView;
+    readonly notifications: Notifications;
+    /** The channel of this name, the same object each time. */
+    channel<N extends string>(name: N, options?: ChannelOptions): Channel<TypesOf<M, N>>;
+    /** Connects now, also after it was closed by the server. */
+    connect(): void;
+    /** Ends it for good: nothing is sent or retried any more, and what waits is rejected. */
+    close(): void;
+    on<E extends keyof ClientEvents>(event: E, listener: (value: ClientEvents[E]) => void): () => void;
+}
+
+/** Who is in the channel. Lists are new objects for each change, so they can be compared by identity. */
+export interface Presence<P = any> {
+    readonly members: readonly Member<P>[];
+    /** All but this user. */
+    readonly others: readonly Member<P>[];
+    readonly self: Member<P> | undefined;
+    /** How many; also where the channel is too large to list. */
+    readonly count: number;
+    /** Be present. The function that is returned takes it back, as `leave` does, once nobody else holds it. */
+    enter(data?: P): () => void;
+    /** New data for this user; while offline only the last counts. */
+    update(data: P): void;
+    /** Be gone at once, whoever entered. */
+    leave(): void;
+    /** Who is there, asked of the server; takes no subscription. */
+    get(): Promise<{ count: number; users: Member<P>[] }>;
+    /** Listens, and holds the subscription until the returned function is called. */
+    on(listener: (change: PresenceChange<P>) => void): () => void;
+}
+
+export interface Typing {
+    /** The other users who type. */
+    readonly users: readonly string[];
+    /** Call it for each key: it sends no more than is needed. */
+    keystroke(): void;
+    stop(): void;
+    on(listener: (users: readonly string[]) => void): () => void;
+}
+
+export interface Latest<T = any> {
+    /** The last message of that `conflateKey`, or of all messages without one. */
+    get(key?: string): Message<T> | undefined;
+    readonly values: ReadonlyMap<string, Message<T>>;
+    on(listener: (message: Message<T>) => void): () => void;
+}
+
+export interface ChannelEvents {
+    state: ChannelState;
+    gap: Gap;
+    error: StarlingError;
+}
+
+export interface Channel<C = any> {
+    readonly name: string;
+    readonly state: ChannelState;
+    /** Listens to messages and holds the subscription until the returned function is called. */
+    subscribe(listener: (message: MessageOf<C>) => void): () => void;
+    subscribe<E extends keyof EventsOf<C> & string>(event: E, listener: (message: Message<EventsOf<C>[E], E>) => void): () => void;
+    /** Ends the subscription and presence at once, whoever holds them. Listeners stay, and hear nothing. */
+    unsubscribe(): void;
+    /** Resolves when the gateway has the message; it survives reconnects, and is published once. */
+    publish<E extends keyof EventsOf<C> & string>(data: EventsOf<C>[E], options: PublishOptions & { event: E }): Promise<Published>;
+    publish(data: DataOf<C>, options?: PublishOptions): Promise<Published>;
+    history(options?: HistoryOptions): Promise<History<MessageOf<C>>>;
+    /** Resolves when the channel is live, rejects when it is refused. */
+    ready(): Promise<void>;
+    readonly presence: Presence<PresenceOf<C>>;
+    readonly typing: Typing;
+    readonly latest: Latest<DataOf<C>>;
+    /** Listens to what befalls the channel; holds nothing. */
+    on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): () => void;
+}
+
+/** The user's notifications: a list with a mark; what is after the mark is unread, on all devices. */
+export interface Notifications<N = any> {
+    /** Oldest first, at most 100; a new array for each change. Connects where nothing else did. */
+    readonly list: readonly Notification<N>[];
+    readonly unread: number;
+    /** Marks all up to this one as read on all devices; without one, all there are. */
+    acknowledge(upTo?: Notification<N> | number): Promise<void>;
+    /** Listens to changes of the list and of the mark, and connects. */
+    on(listener: () => void): () => void;
+    isRead(notification: Notification<N>): boolean;
+}

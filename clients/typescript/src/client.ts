@@ -1,0 +1,183 @@
+// The shell around the machine: sockets, timers, tokens and listeners; it decides nothing.
+import type { Channel, Client } from './api';
+import { makeChannel } from './channel';
+import type { Core, Listener } from './core';
+import { StarlingError, toError } from './error';
+import { due, initial, step } from './machine';
+import { Do, Ev, type Command, type Event, type Fault, type Frame } from './machine_types';
+import { makeNotifications } from './notifications';
+import { socketUrl, webSocket } from './transport';
+import type { ClientOptions, Clock, TransportLink } from './types';
+
+const kTimerMaxMs = 2 ** 30;    // Beyond 2^31 a timer fires at once.
+
+export function createClient<M = any>(options: ClientOptions): Client<M> {
+    const { now: read, setTimeout: start, clearTimeout: stop }: Clock = options.clock ?? { now: Date.now, setTimeout, clearTimeout };
+    const random = options.random ?? Math.random;
+    const transport = options.transport ?? webSocket(options.WebSocket);
+    const { token, user } = options;
+    // Two tabs of one user must not share a key.
+    const keys = () => Math.floor(random() * 2 ** 52).toString(36);
+    const prefix = keys() + keys();
+    const listeners = new Map<string, Set<Listener>>();
+    const links = new Map<number, TransportLink | undefined>();
+    const promises = new Map<number, [(frame: Frame) => void, (error: StarlingError) => void]>();
+    const lingering = new Set<unknown>();
+    const made = new Map<string, Channel>();
+    let handles = 0;
+    let time = -Infinity;
+    let timer: unknown;
+    let armed = Infinity;
+    let soon = false;
+    let stopWatching: (() => void) | undefined;
+    let state = initial({
+        _fresh: typeof token === 'function', _queue: options.queueSize ?? 100,
+        _publishTimeout: Math.min(options.publishTimeout ?? 60_000, 240_000), _lostAfter: options.lostAfter ?? 5_000, _random: random(),
+    });
+
+    // Time that does not go back when somebody sets the clock.
+    let lag = 0;
+    const now = (): number => {
+        const at = read();
+        lag = Math.max(lag, time - at);
+        return (time = at + lag);
+    };
+
+    // Listeners may ask for more while a step is carried out: one step after the other.
+    const waiting: Event[] = [];
+    let busy = false;
+    const dispatch = (event: Event): void => {
+        waiting.push(event);
+        if (busy) { return; }
+        busy = true;
+        for (let next; (next = waiting.shift());) {
+            const [after, commands] = step(state, next, now());
+            state = after;
+            commands.forEach(perform);
+        }
+        busy = false;
+        arm();
+    };
+
+    const arm = (): void => {
+        const at = due(state);
+        if (at >= armed && at < Infinity) { return; }    // A tick too early does no harm.
+        stop(timer);
+        armed = at;
+        if (at < Infinity) { timer = start(() => { armed = Infinity; dispatch({ _t: Ev.Tick }); }, Math.min(kTimerMaxMs, at - now())); }
+    };
+
+    const emit = (channel: string, name: string, value: unknown): void => {
+        for (const listener of [...listeners.get(name + ' ' + channel) ?? []]) {
+            // One bad listener costs the others nothing, and is not hidden.
+            try { listener(value); } catch (error) { start(() => { throw error; }, 0); }
+        }
+    };
+
+    const perform = (c: Command): void => {
+        const [, id] = c as [Do, number];
+        const link = links.get(id);
+        switch (c[0]) {
+            case Do.Open: void open(id); break;
+            case Do.Send: link?.send(JSON.stringify(c[2])); break;
+            case Do.Close:
+                links.delete(id);
+                link?.close(c[2]);
+                break;
+            case Do.Token:
+                getToken().then((fresh) => dispatch({ _t: Ev.Token, _token: fresh }), () => {});
+                break;
+            case Do.Settle:
+                if (c[3]) { promises.get(id)![1](toError(c[3])); } else { promises.get(id)![0](c[2]!); }
+                promises.delete(id);
+                break;
+            case Do.Emit: emit(c[1], c[2], c[2] === 'error' ? toError(c[3] as Fault) : c[3]);
+        }
+    };
+
+    const getToken = async (): Promise<string | null | undefined> => typeof token === 'function' ? token() : token;
+
+    const open = async (id: number): Promise<void> => {
+        links.set(id, undefined);
+        stopWatching ??= watch(dispatch);
+        const over = (code: number, reason: string): void => {
+            if (links.delete(id)) { dispatch({ _t: Ev.Closed, _link: id, _code: code, _reason: reason }); }
+        };
+        try {
+            const mine = await getToken();
+            if (mine === null) { over(4001, 'there is no token'); }
+            if (!links.has(id)) { return; }
+            links.set(id, transport(socketUrl(options.url, options.app), {
+                open: () => dispatch({ _t: Ev.Opened, _link: id, _auth: mine === undefined ? { user } : { token: mine } }),
+                text: (text) => { if (links.has(id)) { dispatch({ _t: Ev.Frame, _link: id, _frame: JSON.parse(text) }); } },
+                close: over,
+            }));
+        } catch (error) {
+            // No address or no WebSocket does not get better with time; a token that could not be had may.
+            const final = error instanceof StarlingError || error instanceof SyntaxError;
+            over(final ? 4000 : 1006, String(error));
+        }
+    };
+
+    const core: Core = {
+        _state: () => state,
+        _tell: (event) => {
+            dispatch(event);
+            if (soon) { return; }
+            soon = true;
+            queueMicrotask(() => { soon = false; dispatch({ _t: Ev.Tick }); });
+        },
+        _release: (event, first) => {
+            let done = false;
+            return () => {
+                if (done) { return; }
+                done = true;
+                first?.();
+                if (state._final) { return; }
+                const linger = start(() => { lingering.delete(linger); core._tell(event); }, options.linger ?? 1_000);
+                lingering.add(linger);
+            };
+        },
+        _request: (frame) => new Promise((resolve, reject) => {
+            promises.set(++handles, [resolve, reject]);
+            if (frame.type === 'publish') { frame['key'] ??= prefix + handles; }
+            dispatch({ _t: Ev.Request, _handle: handles, _frame: frame });
+        }),
+        _listen: (channel, name, listener) => {
+            const key = name + ' ' + channel;
+            const own: Listener = (value) => listener(value);   // The same function may listen twice.
+            listeners.set(key, (listeners.get(key) ?? new Set()).add(own));
+            return () => { listeners.get(key)?.delete(own); };
+        },
+    };
+
+    return {
+        get state() { return state._view.state; },
+        get connection() { return state._view; },
+        notifications: makeNotifications(core),
+        channel: (name, settings) => {
+            let channel = made.get(name);
+            if (!channel) { made.set(name, channel = makeChannel(core, name, settings)); }
+            return channel as any;
+        },
+        connect: () => dispatch({ _t: Ev.Connect, _again: true }),
+        close: () => {
+            dispatch({ _t: Ev.Close });
+            stopWatching?.();
+            lingering.forEach(stop);
+        },
+        on: (event, listener) => core._listen('', event, listener),
+    };
+}
+
+// What a page hears of the network, of being looked at, and of being put aside. Workers and Node hear less.
+function watch(dispatch: (event: Event) => void): () => void {
+    const page = globalThis as any;
+    const wake = (): void => dispatch({ _t: Ev.Wake });
+    const pairs: [any, string, () => unknown][] = [
+        [page, 'online', wake], [page, 'pageshow', wake], [page, 'pagehide', () => dispatch({ _t: Ev.Hide })],
+        [page.document, 'visibilitychange', () => page.document.hidden || wake()],
+    ];
+    for (const [on, name, run] of pairs) { on?.addEventListener?.(name, run); }
+    return () => { for (const [on, name, run] of pairs) { on?.removeEventListener?.(name, run); } };
+}

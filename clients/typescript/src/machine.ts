@@ -1,0 +1,293 @@
+// One user's connection as a pure function: what happened and when goes in, what shall happen comes out.
+//
+//   idle -> connecting -> online -- reconnect frame --> online, a second link coming up beside the first
+//              ^             |
+//              +-- waiting <-+ broken, or a close code that allows it (docs/PROTOCOL.md)
+//                            +-> closed: any other close code, or close()
+import { channelFrame, lostChannels, nextRetry, sync, touch } from './machine_channel';
+import { notified } from './machine_notifications';
+import { expire, nextDue, rejectAll, reply, request, requeue, sendAll } from './machine_request';
+import { backoff, Do, emit, Ev, send, type Command, type Event, type Fault, type Frame, type Settings, type State } from './machine_types';
+
+const kAttemptMs = 10_000;      // For a token, an open socket and `connected` together.
+const kStableMs = 5_000;        // Up for so long, and the next loss starts with a short backoff again.
+const kPongMs = 10_000;
+const kProbeMs = 4_000;         // After waking: somebody looks at the screen.
+const kHandoverMs = 5_000;
+
+export function initial(settings: Settings): State {
+    return {
+        _settings: settings, _seed: (settings._random * 2 ** 32) >>> 0, _ids: 0,
+        _want: false, _final: false, _hidden: false, _next: 0, _link: 0, _old: 0, _nextDue: Infinity, _oldDue: Infinity,
+        _attempt: 0, _retryAt: Infinity, _moveAt: Infinity, _stableAt: Infinity, _lostAt: Infinity,
+        _beatAt: Infinity, _pings: 0, _interval: 25_000, _refreshAt: Infinity, _skew: 0,
+        _resume: undefined, _fault: undefined, _requests: new Map(), _channels: new Map(),
+        _notes: [], _epoch: undefined, _acked: 0, _now: 0, _out: [], _mine: new Set(),
+        _view: { state: 'idle', lost: false },
+    };
+}
+
+export function step(state: State, event: Event, now: number): [State, Command[]] {
+    const s: State = { ...state, _now: now, _out: [], _mine: new Set() };
+    on(s, event);
+    const view = s._view;
+    const name = s._link ? 'online' : s._next ? 'connecting' : s._want ? 'waiting' : s._final || view.error ? 'closed' : 'idle';
+    if (view.state !== name) { s._view = { ...view, state: name }; }
+    if (s._view !== state._view) { emit(s, '', 'state', s._view); }
+    return [s, s._out];
+}
+
+// When the machine wants to be woken by a tick, whatever else happens.
+export function due(s: State): number {
+    return Math.min(s._retryAt, s._nextDue, s._oldDue, s._moveAt, s._stableAt,
+                    s._lostAt, s._beatAt, s._refreshAt, nextDue(s), nextRetry(s));
+}
+
+function on(s: State, e: Event): void {
+    if (s._final) {
+        if (e._t === Ev.Request) { s._out.push([Do.Settle, e._handle, undefined, kClosed]); }
+        return;
+    }
+    switch (e._t) {
+        case Ev.Connect: connect(s, e._again); break;
+        case Ev.Close: s._final = true; end(s, kClosed, 1000); break;
+        case Ev.Opened: opened(s, e._link, e._auth); break;
+        case Ev.Frame: frame(s, e._link, e._frame); break;
+        case Ev.Closed: closed(s, e._link, e._code, e._reason); break;
+        case Ev.Tick: tick(s); break;
+        case Ev.Wake: wake(s); break;
+        case Ev.Hide: hide(s); break;
+        case Ev.Token: refresh(s, e._token); break;
+        case Ev.Request:
+            request(s, e._handle, e._frame);
+            connect(s);
+            // Closed for good: only connect() begins again.
+            if (s._view.error) { rejectAll(s, s._view.error); }
+            break;
+        default: if (touch(s, e)) { connect(s); }
+    }
+}
+
+const kClosed = { code: 'closed', message: 'the client was closed', retryable: false };
+
+function connect(s: State, again = false): void {
+    if (s._want || (s._view.error && !again)) { return; }
+    s._want = true;
+    s._view = { state: 'connecting', lost: false };
+    s._fault = undefined;
+    begin(s);
+}
+
+function begin(s: State): void {
+    s._retryAt = s._moveAt = Infinity;
+    if (s._next || s._hidden) { return; }
+    s._next = ++s._ids;
+    s._nextDue = s._now + kAttemptMs;
+    if (!s._link) { missing(s); }
+    s._out.push([Do.Open, s._next]);
+}
+
+// From now on it counts as lost, unless it is back in time.
+function missing(s: State): void {
+    if (s._lostAt === Infinity && !s._view.lost) { s._lostAt = s._now + s._settings._lostAfter; }
+}
+
+function opened(s: State, link: number, auth: object): void {
+    if (s._next === link) { send(s, link, { type: 'connect', id: ++s._ids, ...auth, resume: s._resume }); }
+}
+
+function frame(s: State, link: number, f: Frame): void {
+    const error = f.type === 'error' ? f as unknown as Fault : undefined;
+    if (link === s._next) {
+        s._fault = error;
+        if (f.type === 'connected') { connected(s, f); }
+    } else if (link === s._link) {
+        s._fault = undefined;
+        s._pings = 0;
+        s._beatAt = s._now + s._interval;
+        switch (f.type) {
+            case 'reconnect': s._moveAt = s._now + f['delay']; break;
+            case 'refreshed': expires(s, f['expiresAt']); break;
+            case 'direct': emit(s, '', 'direct', f['data']); break;
+            case 'notification': case 'notification.acked': case 'notifications': notified(s, f); break;
+            default:
+                if (reply(s, f)) { break; }
+                if (error) {
+                    // Told before a close code, or for a frame that asked for no reply.
+                    s._fault = error;
+                    emit(s, f.channel ?? '', 'error', error);
+                } else if (f.channel) {
+                    channelFrame(s, link, f, f.channel);
+                }
+        }
+    } else if (link === s._old) {
+        // Only what it was asked for: the new one tells all else.
+        reply(s, f);
+    }
+    leaveOld(s);
+}
+
+// The old link goes once the new one holds all that it held; until then nobody is seen to leave.
+function leaveOld(s: State): void {
+    const old = s._old;
+    if (old && ![...s._requests.values()].some((r) => r._link === old) && ![...s._channels.values()].some((ch) => ch._on === old)) {
+        dropOld(s);
+    }
+}
+
+function dropOld(s: State): void {
+    const old = s._old;
+    s._old = 0;
+    s._oldDue = Infinity;
+    drop(s, old, 1000);
+    lost(s, old);
+    sendAll(s);
+}
+
+// What a link carried and held is without one.
+function lost(s: State, link: number): void {
+    requeue(s, link);
+    lostChannels(s, link);
+}
+
+function drop(s: State, link: number, code?: number): void {
+    if (link) { s._out.push([Do.Close, link, code]); }
+}
+
+function connected(s: State, f: Frame): void {
+    if (s._old) { dropOld(s); }
+    if (s._link) {
+        s._old = s._link;
+        s._oldDue = s._now + kHandoverMs;
+    }
+    s._link = s._next;
+    s._next = 0;
+    s._resume = f['resume'];
+    s._interval = f['pingInterval'] * 1000;
+    s._beatAt = s._now + s._interval;
+    s._pings = 0;
+    s._stableAt = s._now + kStableMs;
+    s._nextDue = s._lostAt = s._retryAt = s._moveAt = Infinity;
+    s._skew = f['serverTime'] - s._now;
+    s._view = { state: 'online', lost: false, userId: f['userId'], connectionId: f['connectionId'], nodeId: f['nodeId'] };
+    expires(s, f['expiresAt']);
+    notified(s, f['notifications']);
+    sync(s);
+    sendAll(s);
+}
+
+// Told by the server's clock; ours may be wrong.
+function expires(s: State, at: number | undefined): void {
+    s._refreshAt = Infinity;
+    if (!at || !s._settings._fresh) { return; }
+    const left = at - s._skew - s._now;
+    s._refreshAt = s._now + Math.max(1000, left - Math.min(60_000, left / 5));
+}
+
+function refresh(s: State, token: string | null | undefined): void {
+    // Without one it is asked for again, until the server ends the connection with 4002.
+    s._refreshAt = s._now + 5_000;
+    if (token && s._link) { send(s, s._link, { type: 'refresh', id: ++s._ids, token }); }
+}
+
+function closed(s: State, link: number, code: number, reason: string): void {
+    if (link === s._old) {
+        dropOld(s);
+        return;
+    }
+    if (link === s._next) {
+        s._next = 0;
+        s._nextDue = Infinity;
+    } else if (link === s._link) {
+        gone(s);
+    } else {
+        return;
+    }
+    // After 4002 there must be a new token to come back with.
+    if (code === 4002 ? !s._settings._fresh : !mayReconnect(code)) {
+        end(s, s._fault ?? { code: kCodes[code - 4000] ?? 'ended', message: reason || `closed with ${code}`, retryable: false });
+    } else if (!s._next) {
+        s._retryAt = backoff(s, s._attempt++);
+    }
+}
+
+// The link that counted is no more.
+function gone(s: State): void {
+    const link = s._link;
+    s._link = 0;
+    s._beatAt = s._stableAt = s._refreshAt = s._moveAt = Infinity;
+    missing(s);
+    lost(s, link);
+}
+
+const kCodes = ['bad_request', 'unauthenticated', 'token_expired', 'forbidden'];   // 4000 to 4003
+
+export function mayReconnect(code: number): boolean {
+    return [1001, 1006, 1011, 1012, 1013, 4002, 4004].includes(code) || (code > 4005 && code < 4011);
+}
+
+function shut(s: State, code?: number): void {
+    drop(s, s._next, code);
+    drop(s, s._link, code);
+    s._next = 0;
+    if (s._link) { gone(s); }
+    if (s._old) { dropOld(s); }
+    s._nextDue = s._retryAt = s._lostAt = Infinity;
+}
+
+function end(s: State, error: Fault, code?: number): void {
+    shut(s, code);
+    s._want = false;
+    s._view = { ...s._view, state: 'closed', lost: false, error };
+    rejectAll(s, error);
+}
+
+// Broken without a word: what the network should have told. The peer may be gone, so nobody waits for it.
+function broken(s: State, link: number): void {
+    drop(s, link);
+    closed(s, link, 1006, '');
+}
+
+function tick(s: State): void {
+    const now = s._now;
+    if (s._lostAt <= now) {
+        s._lostAt = Infinity;
+        s._view = { ...s._view, lost: true };
+        emit(s, '', 'lost');
+    }
+    if (s._stableAt <= now) { s._stableAt = Infinity; s._attempt = 0; }
+    if (s._nextDue <= now) { broken(s, s._next); }
+    if (s._oldDue <= now) { dropOld(s); }
+    if (s._beatAt <= now) { beat(s); }
+    if (s._refreshAt <= now) { s._refreshAt = now + kAttemptMs; s._out.push([Do.Token]); }
+    if (s._retryAt <= now || s._moveAt <= now) { begin(s); }
+    expire(s);
+    sync(s);
+    sendAll(s);
+}
+
+function beat(s: State): void {
+    // A tick that comes late was held up by sleep or a throttled tab, and so may be the answer that lies
+    // in the socket: one more question before the connection counts as dead.
+    if (s._pings > 1 || (s._pings && s._now < s._beatAt + 2000)) { broken(s, s._link); } else { probe(s, kPongMs); }
+}
+
+function probe(s: State, ms: number): void {
+    s._pings += 1;
+    s._beatAt = s._now + ms;
+    send(s, s._link, { type: 'ping' });
+}
+
+// The network is back, the page is looked at again, the machine woke up.
+function wake(s: State): void {
+    s._hidden = false;
+    if (!s._want) { return; }
+    if (!s._link) { begin(s); } else if (!s._pings) { probe(s, kProbeMs); } else { s._beatAt = Math.min(s._beatAt, s._now + kProbeMs); }
+    tick(s);
+}
+
+// A page with an open socket is not kept for going back. Closed without a code, so presence lingers.
+function hide(s: State): void {
+    s._hidden = true;
+    shut(s);
+}
