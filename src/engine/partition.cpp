@@ -95,7 +95,8 @@ void Partition::consider_reach() {
     for (const auto& [wire, user] : std::set<std::pair<std::string, std::string>>(owed_)) {
         Channel* channel = find(wire);
         const auto own = channel->own.find(user);
-        if (own != channel->own.end()) { tell_entered(*channel, user, own->second); }
+        if (own == channel->own.end()) { continue; }
+        tell_entered(*channel, user, own->second);
     }
 }
 
@@ -338,7 +339,7 @@ void Partition::on_answer(Answered& answer) {
         }
         case Kind::read: {
             Channel* channel = find(pending.wire);
-            if (channel == nullptr) { return; }
+            if (channel == nullptr || !channel->reading || channel->read_id != pending.call) { return; }
             if (value != nullptr) {
                 on_log(*channel, *value);
             } else {
@@ -428,6 +429,9 @@ void Partition::on_deadline() {
     }
     start_syncs();
     pump();
+    for (const auto& wire : std::exchange(idle_, {})) {
+        if (Channel* channel = find(wire)) { want(*channel); }
+    }
 }
 
 }  // namespace starling::engine

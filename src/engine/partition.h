@@ -102,6 +102,7 @@ class Partition {
         std::vector<Announcement> early;     // Came before the chain was known, or while the log is read.
         std::optional<std::pair<Instant, std::uint64_t>> log_behind;
         bool reading = false, read_again = false;
+        std::uint64_t read_id = 0;
         Position read_since;                 // The chain when the read was sent.
         std::vector<Message> since_read;     // Delivered while it is on its way.
         std::vector<domain::Read> reads_next, reads_asked;
@@ -246,9 +247,10 @@ class Partition {
     std::set<std::string> stale_listens_;    // Listening is owed.
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
+    std::set<std::string> idle_;             // Perhaps nobody wants them any more.
     std::set<std::string> timed_views_;      // With a deadline.
 
-    std::uint64_t serial_ = 0;
+    std::uint64_t serial_ = 0, sync_serial_ = 0, read_serial_ = 0;
     std::map<Token, Pending> pending_;
 };
 

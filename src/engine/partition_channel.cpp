@@ -10,6 +10,7 @@ namespace starling::engine {
 namespace {
 
 constexpr std::uint32_t kSyncsMax = 16;      // Snapshots asked for at once, of one partition.
+constexpr std::size_t kBufferMax = 4096;     // Deltas that wait for a snapshot; then a later one is asked for.
 constexpr std::size_t kLookMax = 64;         // Positions in one META.
 constexpr std::size_t kLooksMax = 4;         // METAs in one heartbeat.
 
@@ -130,7 +131,7 @@ void Partition::sync(Channel& channel) {
     if (channel.state == Channel::State::idle) { return; }
     channel.buffer.clear();                  // What came before is in a snapshot that is asked for after it.
     enter(channel, Channel::State::syncing);
-    ++channel.sync;
+    channel.sync = ++sync_serial_;
     channel.paging.reset();
     channel.must_reach.reset();
     channel.behind.reset();
@@ -229,6 +230,11 @@ void Partition::try_live(Channel& channel) {
         channel.must_reach.reset();
         catching_up_.erase(channel.wire);
     }
+    if (channel.listened && channel.log.size > 0 && !channel.chain) {
+        sync(channel);                       // Its log matters since a moment ago.
+        start_syncs();
+        return;
+    }
     enter(channel, Channel::State::live);
     if (channel.listened && !channel.told) { tell_listening(channel, false); }
     for (auto& [user, own] : channel.own) {
@@ -279,6 +285,7 @@ void Partition::on_pushed(const std::string& wire, std::string_view payload) {
         if (channel->state == Channel::State::subscribing) { return; }
         if (channel->state == Channel::State::syncing && !channel->must_reach) {
             channel->buffer.push_back(std::move(*delta));
+            if (channel->buffer.size() > kBufferMax) { sync(*channel); }
         } else {
             on_delta(*channel, *delta);
         }

@@ -165,7 +165,7 @@ void Partition::deliver(Channel& channel, Message message, std::string except) {
         if (channel.recent.size() > kRecentMax) { channel.recent.pop_front(); }
         if (channel.reading) { channel.since_read.push_back(message); }
     }
-    tell(domain::Delivered{channel.ref, std::move(message), std::move(except)});
+    if (channel.told) { tell(domain::Delivered{channel.ref, std::move(message), std::move(except)}); }
 }
 
 // From a snapshot: where the log stands.
@@ -209,7 +209,8 @@ void Partition::read_log(Channel& channel) {
         most = std::max(most, read.messages_max);
     }
     channel.read_since = channel.chain.value_or(Position{});
-    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .call = 0, .read = {}};
+    channel.read_id = ++read_serial_;
+    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .call = channel.read_id, .read = {}};
     // Newest first, so that what the limit cuts off is the old end.
     eval(std::move(pending), scripts::read(),
          {channel.wire, std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});

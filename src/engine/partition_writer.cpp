@@ -100,7 +100,7 @@ void Partition::drop(Channel& channel, const std::string& user) {
     domain::MembersChanged changes;
     channel.view.drop_local(user, changes);
     tell_members(channel, std::move(changes));
-    want(channel);
+    idle_.insert(channel.wire);
 }
 
 // R7: nobody leaves while this node may have missed that the user is back elsewhere.
@@ -188,7 +188,6 @@ void Partition::pump() {
                 std::move(words.begin(), words.end(), std::back_inserter(flight.args));
             }
             if (channel.dirty.empty()) { dirty_channels_.erase(flight.wire); }
-            want(channel);
         }
         if (flight.ops.empty()) {
             if (!retired_ || contributes() || now() < settled_at_) { return; }
