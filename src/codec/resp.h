@@ -1,6 +1,7 @@
 #pragma once
 // RESP2, the protocol of Redis: commands out, replies in. The reading is hiredis' reader, fed with bytes.
 
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -22,14 +23,19 @@ struct Value {
 // One command as an array of bulk strings.
 void append_command(std::string& out, const std::vector<std::string>& words);
 
+// Limits of one reply: more is not an answer to anything that is asked here.
+inline constexpr std::size_t kReplyBytesMax = 64u << 20;
+inline constexpr std::size_t kReplyElementsMax = 1u << 20;   // Of all its arrays together; 7 deep at most.
+
 class Reader {
  public:
-    Reader();
+    explicit Reader(std::size_t size = kReplyBytesMax);
     ~Reader();
     Reader(Reader&&) noexcept;
     Reader& operator=(Reader&&) noexcept;
     void feed(std::string_view bytes);
-    // nullopt: the reply is not complete. The error: not RESP, or larger than `size` allows; the link is useless.
+    // nullopt: the reply is not complete. The error: not RESP, or larger than `size` allows; the
+    // link is useless, and every further call says so again.
     std::expected<std::optional<Value>, std::string> next();
 
  private:
