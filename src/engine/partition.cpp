@@ -349,7 +349,7 @@ void Partition::on_answer(Answered& answer) {
         }
         case Kind::page_read:
             if (value != nullptr) {
-                on_page_read(*pending.read, *value);
+                on_page_read(pending, *value);
             } else {
                 tell(domain::ReadAnswer{pending.call, std::unexpected(domain::ReadAnswer::Refused{.why = unavailable, .top = {}})});
             }

@@ -137,6 +137,7 @@ class Partition {
         std::vector<std::string> wires;      // Of meta.
         domain::CallId call = 0;
         std::optional<domain::Read> read;
+        std::uint32_t tries = 0;
     };
 
     Instant now() const { return now_.instant; }
@@ -198,7 +199,8 @@ class Partition {
     void on_log(Channel& channel, const codec::resp::Value& value);
     void fail_reads(Channel& channel, const std::string& reason);
     void on_log_failed(Channel& channel, const std::string& reason);
-    void on_page_read(domain::Read& read, const codec::resp::Value& value);
+    void read_page(domain::Read call, const std::string& wire, std::uint32_t tries);
+    void on_page_read(Pending& pending, const codec::resp::Value& value);
     void answer(const domain::Read& read, const domain::History& log, std::uint64_t acknowledged);
     void replay_early(Channel& channel);
 

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kRecentMax = 64;       // Ids by which a repeated announcement is told from another world's.
 constexpr std::size_t kEarlyMax = 4096;
+constexpr std::uint32_t kPageTriesMax = 8;
 
 std::uint64_t to_offset(std::string_view text) {
     std::uint64_t value = 0;
@@ -89,6 +90,10 @@ void Partition::on(domain::Read& call, const std::string& wire) {
         read_log(channel);
         return;
     }
+    read_page(std::move(call), wire, 0);
+}
+
+void Partition::read_page(domain::Read call, const std::string& wire, std::uint32_t tries) {
     std::string from = "-";
     std::string to = "+";
     if (call.since) {
@@ -98,16 +103,26 @@ void Partition::on(domain::Read& call, const std::string& wire) {
     std::vector<std::string> args = {wire, std::move(from), std::move(to), std::to_string(call.limit + 1), call.reverse ? "1" : "0",
                                      std::to_string(call.log.size), random_word()};
     Pending pending{.kind = Pending::Kind::page_read, .wire = wire, .wires = {}, .call = call.call, .read = std::move(call)};
+    pending.tries = tries;
     eval(std::move(pending), scripts::read(), std::move(args));
 }
 
-void Partition::on_page_read(domain::Read& read, const codec::resp::Value& value) {
+void Partition::on_page_read(Pending& pending, const codec::resp::Value& value) {
+    domain::Read& read = *pending.read;
     const auto& words = value.elements;
     if (words[0].text.empty()) {
         tell(domain::ReadAnswer{read.call, domain::ReadResult{}});
         return;
     }
     const Position top{words[0].text, to_offset(words[1].text), words[2].text};
+    // Where the channel is listened to, the answer must stand at the last message delivered. A read that announcements
+    // have overtaken is made again, and one that is ahead of them is caught up with first.
+    Channel* channel = find(pending.wire);
+    if (channel != nullptr && channel->listened && channel->chain && top != *channel->chain && pending.tries < kPageTriesMax) {
+        if (top.offset > channel->chain->offset || top.epoch != channel->chain->epoch) { read_log(*channel); }
+        read_page(std::move(read), pending.wire, pending.tries + 1);
+        return;
+    }
     Entries entries = decode_entries(words[4], read.reverse);
     // A History of what was read: its own rules say what continues `since`. A page that stops short of the top is
     // restored up to its own end.
