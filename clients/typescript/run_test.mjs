@@ -41,6 +41,7 @@ const checks = {
     build: async () => note('build', (await run(process.execPath, 'tools/build.mjs')).ok),
     publint: async () => note('publint', (await tool('publint/src/cli.js', '--strict')).ok),
     attw: async () => note('are the types wrong', (await tool('@arethetypeswrong/cli/dist/index.js', '--pack', '.')).ok),
+    size: async () => note('size', (await run(process.execPath, 'tools/size.mjs')).ok),
     tests: async () => {
         const { ok, text } = await run(process.execPath, 'tools/test.mjs');
         const count = (word) => Number(text.match(new RegExp(`^. ${word} (\\d+)$`, 'm'))?.[1] ?? 0);

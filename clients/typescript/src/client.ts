@@ -2,9 +2,9 @@
 import type { Channel, Client } from './api';
 import { makeChannel } from './channel';
 import type { Core, Listener } from './core';
-import { StarlingError, toError } from './error';
+import { StarlingError } from './error';
 import { due, initial, step } from './machine';
-import { Do, Ev, type Command, type Event, type Fault, type Frame } from './machine_types';
+import { Do, Ev, type Command, type Event, type Fault } from './machine_types';
 import { makeNotifications } from './notifications';
 import { socketUrl, webSocket } from './transport';
 import type { ClientOptions, Clock, TransportLink } from './types';
@@ -15,24 +15,22 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
     const { now: read, setTimeout: start, clearTimeout: stop }: Clock = options.clock ?? { now: Date.now, setTimeout, clearTimeout };
     const random = options.random ?? Math.random;
     const transport = options.transport ?? webSocket(options.WebSocket);
-    const { token, user } = options;
+    const { token } = options;
     // Two tabs of one user must not share a key.
-    const keys = () => Math.floor(random() * 2 ** 52).toString(36);
-    const prefix = keys() + keys();
+    const prefix = `${random()}${random()}.`;
     const listeners = new Map<string, Set<Listener>>();
     const links = new Map<number, TransportLink | undefined>();
-    const promises = new Map<number, [(frame: Frame) => void, (error: StarlingError) => void]>();
-    const lingering = new Set<unknown>();
     const made = new Map<string, Channel>();
-    let handles = 0;
+    let keys = 0;
     let time = -Infinity;
     let timer: unknown;
     let armed = Infinity;
     let soon = false;
-    let stopWatching: (() => void) | undefined;
+    let watching: AbortController | undefined;
     let state = initial({
         _fresh: typeof token === 'function', _queue: options.queueSize ?? 100,
-        _publishTimeout: Math.min(options.publishTimeout ?? 60_000, 240_000), _lostAfter: options.lostAfter ?? 5_000, _random: random(),
+        _publishTimeout: Math.min(options.publishTimeout ?? 60_000, 240_000), _lostAfter: options.lostAfter ?? 5_000,
+        _linger: options.linger ?? 1_000, _random: random(),
     });
 
     // Time that does not go back when somebody sets the clock.
@@ -88,10 +86,9 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
                 getToken().then((fresh) => dispatch({ _t: Ev.Token, _token: fresh }), () => {});
                 break;
             case Do.Settle:
-                if (c[3]) { promises.get(id)![1](toError(c[3])); } else { promises.get(id)![0](c[2]!); }
-                promises.delete(id);
+                if (c[3]) { c[1][1](new StarlingError(c[3])); } else { c[1][0](c[2]!); }
                 break;
-            case Do.Emit: emit(c[1], c[2], c[2] === 'error' ? toError(c[3] as Fault) : c[3]);
+            case Do.Emit: emit(c[1], c[2], c[2] === 'error' ? new StarlingError(c[3] as Fault) : c[3]);
         }
     };
 
@@ -99,24 +96,22 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
 
     const open = async (id: number): Promise<void> => {
         links.set(id, undefined);
-        stopWatching ??= watch(dispatch);
+        watching ??= watch(dispatch);
         const over = (code: number, reason: string): void => {
             if (links.delete(id)) { dispatch({ _t: Ev.Closed, _link: id, _code: code, _reason: reason }); }
         };
+        let mine: string | null | undefined;
+        // A token that could not be had may be had later; a wrong address does not get better with time.
+        try { mine = await getToken(); } catch (error) { over(1006, String(error)); }
+        if (mine === null) { over(4001, 'there is no token'); }
+        if (!links.has(id)) { return; }
         try {
-            const mine = await getToken();
-            if (mine === null) { over(4001, 'there is no token'); }
-            if (!links.has(id)) { return; }
-            links.set(id, transport(socketUrl(options.url, options.app), {
-                open: () => dispatch({ _t: Ev.Opened, _link: id, _auth: mine === undefined ? { user } : { token: mine } }),
+            links.set(id, transport(socketUrl(options.url), {
+                open: () => dispatch({ _t: Ev.Opened, _link: id, _auth: { user: options.user, token: mine } }),
                 text: (text) => { if (links.has(id)) { dispatch({ _t: Ev.Frame, _link: id, _frame: JSON.parse(text) }); } },
                 close: over,
             }));
-        } catch (error) {
-            // No address or no WebSocket does not get better with time; a token that could not be had may.
-            const final = error instanceof StarlingError || error instanceof SyntaxError;
-            over(final ? 4000 : 1006, String(error));
-        }
+        } catch (error) { over(4000, String(error)); }
     };
 
     const core: Core = {
@@ -127,21 +122,9 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
             soon = true;
             queueMicrotask(() => { soon = false; dispatch({ _t: Ev.Tick }); });
         },
-        _release: (event, first) => {
-            let done = false;
-            return () => {
-                if (done) { return; }
-                done = true;
-                first?.();
-                if (state._final) { return; }
-                const linger = start(() => { lingering.delete(linger); core._tell(event); }, options.linger ?? 1_000);
-                lingering.add(linger);
-            };
-        },
         _request: (frame) => new Promise((resolve, reject) => {
-            promises.set(++handles, [resolve, reject]);
-            if (frame.type === 'publish') { frame['key'] ??= prefix + handles; }
-            dispatch({ _t: Ev.Request, _handle: handles, _frame: frame });
+            if (frame.type === 'publish') { frame['key'] ??= prefix + ++keys; }
+            dispatch({ _t: Ev.Request, _handle: [resolve, reject], _frame: frame });
         }),
         _listen: (channel, name, listener) => {
             const key = name + ' ' + channel;
@@ -163,21 +146,21 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
         connect: () => dispatch({ _t: Ev.Connect, _again: true }),
         close: () => {
             dispatch({ _t: Ev.Close });
-            stopWatching?.();
-            lingering.forEach(stop);
+            watching?.abort();
         },
         on: (event, listener) => core._listen('', event, listener),
     };
 }
 
 // What a page hears of the network, of being looked at, and of being put aside. Workers and Node hear less.
-function watch(dispatch: (event: Event) => void): () => void {
+function watch(dispatch: (event: Event) => void): AbortController {
     const page = globalThis as any;
+    const until = new AbortController();    // Serves as the options too, for the sake of its `signal`.
+    const on = (target: any, name: string, run: () => unknown): void => target?.addEventListener?.(name, run, until);
     const wake = (): void => dispatch({ _t: Ev.Wake });
-    const pairs: [any, string, () => unknown][] = [
-        [page, 'online', wake], [page, 'pageshow', wake], [page, 'pagehide', () => dispatch({ _t: Ev.Hide })],
-        [page.document, 'visibilitychange', () => page.document.hidden || wake()],
-    ];
-    for (const [on, name, run] of pairs) { on?.addEventListener?.(name, run); }
-    return () => { for (const [on, name, run] of pairs) { on?.removeEventListener?.(name, run); } };
+    on(page, 'online', wake);
+    on(page, 'pageshow', wake);
+    on(page, 'pagehide', () => dispatch({ _t: Ev.Hide }));
+    on(page.document, 'visibilitychange', () => page.document.hidden || wake());
+    return until;
 }

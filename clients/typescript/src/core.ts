@@ -7,8 +7,6 @@ export interface Core {
     _state(): State;
     /** Now; and what it leads to soon, together with all else that happens now. */
     _tell(event: Event): void;
-    /** A function that tells it once, a moment after it is called. */
-    _release(event: Event, first?: () => void): () => void;
     _request(frame: Frame): Promise<any>;
     _listen(channel: string, name: string, listener: Listener): () => void;
 }

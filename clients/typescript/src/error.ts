@@ -5,7 +5,7 @@ const kHelp = '@starling/client/ERRORS.md#';
 
 /** An error of the gateway or of the client itself. */
 export class StarlingError extends Error {
-    /** A code of the protocol, or the client's own: `timeout`, `queue_full`, `closed`, `no_websocket`. */
+    /** A code of the protocol, or the client's own: `timeout`, `queue_full`, `closed`, `ended`. */
     declare readonly code: string;
     /** Whether the same may work later. */
     declare readonly retryable: boolean;
@@ -14,12 +14,8 @@ export class StarlingError extends Error {
     /** Where the code is explained. */
     declare readonly help: string;
 
-    constructor(code: string, message: string, retryable = false, channel?: string) {
-        super(message);
-        Object.assign(this, { name: 'StarlingError', code, retryable, channel, help: kHelp + code });
+    constructor(f: { code: string; message: string; retryable: boolean; channel?: string }) {
+        super(f.message);
+        Object.assign(this, { name: 'StarlingError', code: f.code, retryable: f.retryable, channel: f.channel, help: kHelp + f.code });
     }
-}
-
-export function toError(f: { code: string; message: string; retryable: boolean; channel?: string }): StarlingError {
-    return new StarlingError(f.code, f.message, f.retryable, f.channel);
 }

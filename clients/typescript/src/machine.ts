@@ -4,25 +4,25 @@
 //              ^             |
 //              +-- waiting <-+ broken, or a close code that allows it (docs/PROTOCOL.md)
 //                            +-> closed: any other close code, or close()
-import { channelFrame, lostChannels, nextRetry, sync, touch } from './machine_channel';
+import { channelFrame, lostChannels, sync, touch } from './machine_channel';
 import { notified } from './machine_notifications';
-import { expire, nextDue, rejectAll, reply, request, requeue, sendAll } from './machine_request';
+import { nextDue, rejectAll, reply, request, requeue, sendAll } from './machine_request';
 import { backoff, Do, emit, Ev, send, type Command, type Event, type Fault, type Frame, type Settings, type State } from './machine_types';
 
 const kAttemptMs = 10_000;      // For a token, an open socket and `connected` together.
 const kStableMs = 5_000;        // Up for so long, and the next loss starts with a short backoff again.
 const kPongMs = 10_000;
 const kProbeMs = 4_000;         // After waking: somebody looks at the screen.
-const kHandoverMs = 5_000;
+const kHandoverMs = 1_000;      // For what is on its way on the old link.
 
 export function initial(settings: Settings): State {
     return {
-        _settings: settings, _seed: (settings._random * 2 ** 32) >>> 0, _ids: 0,
-        _want: false, _final: false, _hidden: false, _next: 0, _link: 0, _old: 0, _nextDue: Infinity, _oldDue: Infinity,
+        _settings: settings, _seed: 1 + Math.floor(settings._random * 2e9), _ids: 0,
+        _want: false, _final: false, _next: 0, _link: 0, _old: 0, _nextDue: Infinity, _oldDue: Infinity,
         _attempt: 0, _retryAt: Infinity, _moveAt: Infinity, _stableAt: Infinity, _lostAt: Infinity,
         _beatAt: Infinity, _pings: 0, _interval: 25_000, _refreshAt: Infinity, _skew: 0,
-        _resume: undefined, _fault: undefined, _requests: new Map(), _channels: new Map(),
-        _notes: [], _epoch: undefined, _acked: 0, _now: 0, _out: [], _mine: new Set(),
+        _requests: new Map(), _channels: new Map(), _wishes: [],
+        _notes: [], _acked: 0, _now: 0, _out: [], _mine: new Set(),
         _view: { state: 'idle', lost: false },
     };
 }
@@ -30,6 +30,7 @@ export function initial(settings: Settings): State {
 export function step(state: State, event: Event, now: number): [State, Command[]] {
     const s: State = { ...state, _now: now, _out: [], _mine: new Set() };
     on(s, event);
+    if (s._link || !s._want) { s._lostAt = Infinity; } else if (s._lostAt === Infinity && !s._view.lost) { s._lostAt = now + s._settings._lostAfter; }
     const view = s._view;
     const name = s._link ? 'online' : s._next ? 'connecting' : s._want ? 'waiting' : s._final || view.error ? 'closed' : 'idle';
     if (view.state !== name) { s._view = { ...view, state: name }; }
@@ -39,8 +40,8 @@ export function step(state: State, event: Event, now: number): [State, Command[]
 
 // When the machine wants to be woken by a tick, whatever else happens.
 export function due(s: State): number {
-    return Math.min(s._retryAt, s._nextDue, s._oldDue, s._moveAt, s._stableAt,
-                    s._lostAt, s._beatAt, s._refreshAt, nextDue(s), nextRetry(s));
+    return s._final ? Infinity : Math.min(s._retryAt, s._nextDue, s._oldDue, s._moveAt, s._stableAt,
+                    s._lostAt, s._beatAt, s._refreshAt, s._wishes[0]?.[0] ?? Infinity, nextDue(s));
 }
 
 function on(s: State, e: Event): void {
@@ -51,19 +52,29 @@ function on(s: State, e: Event): void {
     switch (e._t) {
         case Ev.Connect: connect(s, e._again); break;
         case Ev.Close: s._final = true; end(s, kClosed, 1000); break;
-        case Ev.Opened: opened(s, e._link, e._auth); break;
+        case Ev.Opened:
+            if (e._link === s._next) { send(s, e._link, { type: 'connect', id: ++s._ids, ...e._auth, resume: s._resume }); }
+            break;
         case Ev.Frame: frame(s, e._link, e._frame); break;
         case Ev.Closed: closed(s, e._link, e._code, e._reason); break;
         case Ev.Tick: tick(s); break;
         case Ev.Wake: wake(s); break;
-        case Ev.Hide: hide(s); break;
-        case Ev.Token: refresh(s, e._token); break;
+        case Ev.Hide:
+            // A page with an open socket is not kept for going back. Closed without a code, so presence lingers.
+            shut(s);
+            break;
+        case Ev.Token:
+            // Without one it is asked for again, until the server ends the connection with 4002.
+            s._refreshAt = s._now + 5_000;
+            if (e._token && s._link) { send(s, s._link, { type: 'refresh', id: ++s._ids, token: e._token }); }
+            break;
         case Ev.Request:
             request(s, e._handle, e._frame);
             connect(s);
             // Closed for good: only connect() begins again.
             if (s._view.error) { rejectAll(s, s._view.error); }
             break;
+        case Ev.Later: s._wishes = [...s._wishes, [s._now + s._settings._linger, e._wish]]; break;
         default: if (touch(s, e)) { connect(s); }
     }
 }
@@ -80,20 +91,10 @@ function connect(s: State, again = false): void {
 
 function begin(s: State): void {
     s._retryAt = s._moveAt = Infinity;
-    if (s._next || s._hidden) { return; }
+    if (s._next) { return; }
     s._next = ++s._ids;
     s._nextDue = s._now + kAttemptMs;
-    if (!s._link) { missing(s); }
     s._out.push([Do.Open, s._next]);
-}
-
-// From now on it counts as lost, unless it is back in time.
-function missing(s: State): void {
-    if (s._lostAt === Infinity && !s._view.lost) { s._lostAt = s._now + s._settings._lostAfter; }
-}
-
-function opened(s: State, link: number, auth: object): void {
-    if (s._next === link) { send(s, link, { type: 'connect', id: ++s._ids, ...auth, resume: s._resume }); }
 }
 
 function frame(s: State, link: number, f: Frame): void {
@@ -117,29 +118,21 @@ function frame(s: State, link: number, f: Frame): void {
                     s._fault = error;
                     emit(s, f.channel ?? '', 'error', error);
                 } else if (f.channel) {
-                    channelFrame(s, link, f, f.channel);
+                    channelFrame(s, link, f);
                 }
         }
     } else if (link === s._old) {
         // Only what it was asked for: the new one tells all else.
         reply(s, f);
     }
-    leaveOld(s);
 }
 
-// The old link goes once the new one holds all that it held; until then nobody is seen to leave.
-function leaveOld(s: State): void {
-    const old = s._old;
-    if (old && ![...s._requests.values()].some((r) => r._link === old) && ![...s._channels.values()].some((ch) => ch._on === old)) {
-        dropOld(s);
-    }
-}
-
+// Closed without a code: should the new one not hold everything yet, presence lingers and nobody is seen to leave.
 function dropOld(s: State): void {
     const old = s._old;
     s._old = 0;
     s._oldDue = Infinity;
-    drop(s, old, 1000);
+    drop(s, old);
     lost(s, old);
     sendAll(s);
 }
@@ -167,7 +160,7 @@ function connected(s: State, f: Frame): void {
     s._beatAt = s._now + s._interval;
     s._pings = 0;
     s._stableAt = s._now + kStableMs;
-    s._nextDue = s._lostAt = s._retryAt = s._moveAt = Infinity;
+    s._nextDue = s._retryAt = s._moveAt = Infinity;
     s._skew = f['serverTime'] - s._now;
     s._view = { state: 'online', lost: false, userId: f['userId'], connectionId: f['connectionId'], nodeId: f['nodeId'] };
     expires(s, f['expiresAt']);
@@ -182,12 +175,6 @@ function expires(s: State, at: number | undefined): void {
     if (!at || !s._settings._fresh) { return; }
     const left = at - s._skew - s._now;
     s._refreshAt = s._now + Math.max(1000, left - Math.min(60_000, left / 5));
-}
-
-function refresh(s: State, token: string | null | undefined): void {
-    // Without one it is asked for again, until the server ends the connection with 4002.
-    s._refreshAt = s._now + 5_000;
-    if (token && s._link) { send(s, s._link, { type: 'refresh', id: ++s._ids, token }); }
 }
 
 function closed(s: State, link: number, code: number, reason: string): void {
@@ -216,14 +203,13 @@ function gone(s: State): void {
     const link = s._link;
     s._link = 0;
     s._beatAt = s._stableAt = s._refreshAt = s._moveAt = Infinity;
-    missing(s);
     lost(s, link);
 }
 
 const kCodes = ['bad_request', 'unauthenticated', 'token_expired', 'forbidden'];   // 4000 to 4003
 
 export function mayReconnect(code: number): boolean {
-    return [1001, 1006, 1011, 1012, 1013, 4002, 4004].includes(code) || (code > 4005 && code < 4011);
+    return /^(10(01|06|1[123])|400[246-9]|4010)$/.test(`${code}`);
 }
 
 function shut(s: State, code?: number): void {
@@ -232,7 +218,7 @@ function shut(s: State, code?: number): void {
     s._next = 0;
     if (s._link) { gone(s); }
     if (s._old) { dropOld(s); }
-    s._nextDue = s._retryAt = s._lostAt = Infinity;
+    s._nextDue = s._retryAt = Infinity;
 }
 
 function end(s: State, error: Fault, code?: number): void {
@@ -258,18 +244,17 @@ function tick(s: State): void {
     if (s._stableAt <= now) { s._stableAt = Infinity; s._attempt = 0; }
     if (s._nextDue <= now) { broken(s, s._next); }
     if (s._oldDue <= now) { dropOld(s); }
-    if (s._beatAt <= now) { beat(s); }
+    if (s._beatAt <= now) {
+        // A tick that comes late was held up by sleep or a throttled tab, and so may be the answer that lies
+        // in the socket: one more question before the connection counts as dead.
+        if (s._pings > 1 || (s._pings && now < s._beatAt + 2000)) { broken(s, s._link); } else { probe(s, kPongMs); }
+    }
     if (s._refreshAt <= now) { s._refreshAt = now + kAttemptMs; s._out.push([Do.Token]); }
     if (s._retryAt <= now || s._moveAt <= now) { begin(s); }
-    expire(s);
+    for (const [at, wish] of s._wishes) { if (at <= now) { touch(s, wish); } }
+    s._wishes = s._wishes.filter(([at]) => at > now);
     sync(s);
     sendAll(s);
-}
-
-function beat(s: State): void {
-    // A tick that comes late was held up by sleep or a throttled tab, and so may be the answer that lies
-    // in the socket: one more question before the connection counts as dead.
-    if (s._pings > 1 || (s._pings && s._now < s._beatAt + 2000)) { broken(s, s._link); } else { probe(s, kPongMs); }
 }
 
 function probe(s: State, ms: number): void {
@@ -280,14 +265,8 @@ function probe(s: State, ms: number): void {
 
 // The network is back, the page is looked at again, the machine woke up.
 function wake(s: State): void {
-    s._hidden = false;
     if (!s._want) { return; }
+    s._lostAt = Infinity;
     if (!s._link) { begin(s); } else if (!s._pings) { probe(s, kProbeMs); } else { s._beatAt = Math.min(s._beatAt, s._now + kProbeMs); }
     tick(s);
-}
-
-// A page with an open socket is not kept for going back. Closed without a code, so presence lingers.
-function hide(s: State): void {
-    s._hidden = true;
-    shut(s);
 }

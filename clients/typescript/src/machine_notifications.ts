@@ -4,26 +4,28 @@ import { emit, type Frame, type Notification, type State } from './machine_types
 
 const kKept = 100;  // As many as the server keeps.
 
-export function notified(s: State, f: Frame): void {
-    let news: Notification[] = [];
-    if (f.type === 'notification') {
-        const { type: _, ...note } = f;
-        news = [note as any];
-        s._notes = [...s._notes, ...news].slice(-kKept);
-    } else if (f.type === 'notification.acked') {
+export function notified(s: State, { type, ...f }: Frame): void {
+    if (type === 'notification.acked') {
         acknowledge(s, f['offset']);
         return;
-    } else {
-        const list = f['messages'] as Notification[];
-        const known = new Set(s._notes.map((note) => note.id));
-        const again = s._epoch === f['epoch'];
-        // What an epoch begins with was there before this client looked.
-        if (again) { news = list.filter((note) => !known.has(note.id)); }
-        s._acked = list.length ? list[0]!.offset - 1 : f['offset'];
-        s._notes = [...(again ? s._notes.filter((note) => note.offset <= s._acked) : []), ...list].slice(-kKept);
-        s._epoch = f['epoch'];
     }
-    for (const note of news) { emit(s, '', 'notification', note); }
+    let fresh: Notification[] = [f as any];
+    let kept = s._notes;
+    if (type !== 'notification') {
+        fresh = f['messages'];
+        s._acked = (fresh[0]?.offset ?? f['offset'] + 1) - 1;
+        // What an epoch begins with was there before this client looked.
+        if (s._epoch === f['epoch']) {
+            for (const note of fresh) { if (!kept.some((one) => one.id === note.id)) { emit(s, '', 'notification', note); } }
+            kept = kept.filter((note) => note.offset <= s._acked);
+        } else {
+            kept = [];
+        }
+        s._epoch = f['epoch'];
+    } else {
+        emit(s, '', 'notification', f);
+    }
+    s._notes = [...kept, ...fresh].slice(-kKept);
     emit(s, '', 'notifications');
 }
 

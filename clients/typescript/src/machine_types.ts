@@ -13,9 +13,12 @@ export interface Frame {
     [field: string]: any;
 }
 
+// Whoever is told of a request's end; the machine only hands it back.
+export type Handle = any;
+
 // Waits for a reply: sent on `_link`, or not sent yet where that is 0.
 export interface Request {
-    _handle: number;        // The shell's promise; 0 for a subscription, which has none.
+    _handle: Handle;        // A subscription has none.
     _frame: Frame;
     _deadline: number;
     _link: number;
@@ -24,23 +27,23 @@ export interface Request {
 }
 
 export interface Channel {
+    readonly _name: string;
     _refs: number;          // Listeners that want the subscription.
     _enters: number;        // Holders that want to be present.
-    _data: unknown;         // The last presence data, whoever gave it.
-    _sent: unknown;         // The data the server has from this client.
+    _data?: unknown;         // The last presence data, whoever gave it.
+    _sent?: unknown;         // The data the server has from this client.
     _present: boolean;      // How the subscription was asked for last.
     _asked: number;         // The link it was asked for on.
     _request: number;       // The subscribe that waits for its reply.
     _on: number;            // The link it is live on.
     _ever: boolean;         // Was live once, so what was sent while it was not is a gap.
-    _retryAt: number;
-    _tries: number;
     _status: ChannelState;
-    _error: Fault | undefined;
+    _error?: Fault | undefined;
     _options: { watch?: string; token?: string };
-    _position: Position | undefined;
+    _position?: Position | undefined;
     _latest: ReadonlyMap<string, Message>;
-    _members: readonly Member[];
+    _people: Map<string, Member>;
+    _members: readonly Member[];    // The same as a list, and all but this user.
     _others: readonly Member[];
     _count: number;
     _typing: readonly string[];
@@ -54,7 +57,6 @@ export interface State {
     _ids: number;           // Of links and requests: one row, so none is ever used again.
     _want: boolean;
     _final: boolean;        // close() was called: nothing starts any more.
-    _hidden: boolean;       // The page is in the back-forward cache.
     _next: number;          // The link that comes up; 0: none.
     _link: number;          // The link that counts.
     _old: number;           // Silent for new work, open until the new link has everything.
@@ -70,13 +72,14 @@ export interface State {
     _interval: number;
     _refreshAt: number;
     _skew: number;
-    _resume: string | undefined;
-    _fault: Fault | undefined;  // The last error without an id: what a close code comes with.
+    _resume?: string | undefined;
+    _fault?: Fault | undefined;  // The last error without an id: what a close code comes with.
     _requests: Map<number, Request>;
     _channels: Map<string, Channel>;
     _notes: readonly Notification[];
-    _epoch: string | undefined;
+    _epoch?: string | undefined;
     _acked: number;
+    _wishes: readonly [number, Wish][];     // When, and what.
     _view: ConnectionView;
     // Of the step at work: when it is, what shall happen, and which maps and channels are copies already.
     _now: number;
@@ -89,10 +92,11 @@ export interface Settings {
     _queue: number;
     _publishTimeout: number;
     _lostAfter: number;
+    _linger: number;
     _random: number;
 }
 
-export const enum Ev { Connect, Close, Opened, Frame, Closed, Tick, Wake, Hide, Token, Request, Retain, Enter, Leave, Key, Drop }
+export const enum Ev { Connect, Close, Opened, Frame, Closed, Tick, Wake, Hide, Token, Request, Retain, Enter, Key, Later }
 
 export type Event =
     | { _t: Ev.Connect; _again: boolean }      // Also after the server closed it for good.
@@ -101,12 +105,13 @@ export type Event =
     | { _t: Ev.Frame; _link: number; _frame: Frame }
     | { _t: Ev.Closed; _link: number; _code: number; _reason: string }
     | { _t: Ev.Token; _token: string | null | undefined }
-    | { _t: Ev.Request; _handle: number; _frame: Frame }
+    | { _t: Ev.Request; _handle: Handle; _frame: Frame }
+    | { _t: Ev.Later; _wish: Wish }             // Unless it is held again within the linger.
     | Wish;
 
-// What is wanted of a channel: `_by` one holder more or less; for keys 1 is pressed and 0 done.
+// What is wanted of a channel: so many holders more or less; for keys 1 is pressed and 0 done.
 export interface Wish {
-    _t: Ev.Retain | Ev.Enter | Ev.Leave | Ev.Drop | Ev.Key;
+    _t: Ev.Retain | Ev.Enter | Ev.Key;
     _channel: string;
     _by: number;
     _data?: unknown;
@@ -123,7 +128,7 @@ export type Command =
     | [Do.Close, link: number, code: number | undefined]
     | [Do.Token]
     | [Do.Emit, channel: string, name: string, value: unknown]
-    | [Do.Settle, handle: number, value: Frame | undefined, fault: Fault | undefined];
+    | [Do.Settle, handle: Handle, value: Frame | undefined, fault: Fault | undefined];
 
 export type { Gap, Member, Message, Notification, Position };
 
@@ -161,6 +166,6 @@ export function edit(s: State, name: string): Channel | undefined {
 
 // Full jitter: many clients that lost one node come back spread out, not in waves.
 export function backoff(s: State, attempt: number): number {
-    s._seed = (Math.imul(s._seed, 1664525) + 1013904223) >>> 0;
-    return s._now + (s._seed / 2 ** 32) * Math.min(20_000, 500 * 2 ** attempt);
+    s._seed = s._seed * 16807 % 2147483647;
+    return s._now + s._seed / 2147483647 * Math.min(20_000, 500 * 2 ** attempt);
 }

@@ -10,8 +10,8 @@ export function makeNotifications(core: Core): Notifications {
         get unread() { return state()._notes.filter((note) => note.offset > state()._acked).length; },
         isRead: (note) => note.offset <= state()._acked,
         acknowledge: async (upTo) => {
-            const offset = typeof upTo === 'object' ? upTo.offset : upTo ?? state()._notes.at(-1)?.offset;
-            if (offset !== undefined) { await core._request({ type: 'notification.ack', offset }); }
+            const offset = (upTo as any)?.offset ?? upTo ?? state()._notes.at(-1)?.offset;
+            if (offset) { await core._request({ type: 'notification.ack', offset }); }
         },
         on: (listener) => {
             const stop = core._listen('', 'notifications', listener);

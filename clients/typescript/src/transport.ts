@@ -1,26 +1,24 @@
 // WebSocket as a transport. Another one (SSE, a test's) has the same two calls and three events; it may say
 // `open` at once and begin with the first text, which is always the `connect` frame.
-import { StarlingError } from './error';
 import type { Transport } from './types';
 
 export function webSocket(Socket: any = (globalThis as any).WebSocket): Transport {
     return (url, on) => {
-        if (!Socket) { throw new StarlingError('no_websocket', 'this platform has no WebSocket: pass one as `WebSocket`'); }
+        if (!Socket) { throw Error('there is no WebSocket here: pass one as `WebSocket`'); }
         const socket = new Socket(url, 'starling.v1.json');
         socket.onopen = on.open;
         socket.onmessage = (event: { data: unknown }) => on.text(String(event.data));
         socket.onclose = (event: { code: number; reason: string }) => on.close(event.code, event.reason);
         // A close follows; without a listener some platforms end the program.
         socket.onerror = () => {};
-        return { send: (text) => socket.send(text), close: (code) => socket.close(code) };
+        return socket;
     };
 }
 
 /** `https://host` or `/` becomes the address of the gateway's socket. */
-export function socketUrl(url: string, app: string | undefined): string {
+export function socketUrl(url: string): string {
     const at = new URL(url, (globalThis as any).location?.href);
     at.protocol = at.protocol.replace('http', 'ws');
     if (at.pathname === '/') { at.pathname = '/v1/ws'; }
-    if (app) { at.searchParams.set('app', app); }
     return at.href;
 }

@@ -151,7 +151,7 @@ export interface Clock {
 export type TokenSource = string | (() => string | null | Promise<string | null>);
 
 export interface ClientOptions {
-    /** `https://host`, `wss://host/v1/ws`, or in a browser a path. */
+    /** `https://host`, `wss://host/v1/ws`, or in a browser a path; `?app=` names an app of several. */
     url: string;
     /**
      * A token, or a function that gets one. The function is asked for each connection and before a token
@@ -160,8 +160,6 @@ export interface ClientOptions {
     token?: TokenSource;
     /** The user's name, in development mode only. */
     user?: string;
-    /** The app, where the gateway serves several. */
-    app?: string;
     /** How long not online before `lost`, in ms. Default 5,000. */
     lostAfter?: number;
     /** How long a publish may wait for its acknowledgement, in ms. Default 60,000; at most 240,000. */

@@ -19,7 +19,7 @@ export class Driver {
     private handles = 0;
 
     constructor(readonly time: Time, readonly gateway: Gateway, readonly user = 'ada', settings: Json = {}) {
-        this.state = initial({ _fresh: false, _queue: 100, _publishTimeout: 60_000, _lostAfter: 5_000, _random: 0.5, ...settings });
+        this.state = initial({ _fresh: false, _queue: 100, _publishTimeout: 60_000, _lostAfter: 5_000, _linger: 1_000, _random: 0.5, ...settings });
     }
 
     dispatch(event: Event): void {

@@ -289,7 +289,7 @@ test('entering and leaving a live channel loses no message', () => {
     gateway.publish('doc:1', 'a');
     time.run(100);
     assert.deepEqual(gateway.members('doc:1').length, 1);
-    ada.dispatch({ _t: Ev.Leave, _channel: 'doc:1', _by: 0 });
+    ada.dispatch({ _t: Ev.Enter, _channel: 'doc:1', _by: -Infinity });
     ada.tick();
     gateway.publish('doc:1', 'b');
     time.run(100);
@@ -433,6 +433,8 @@ test('a node that goes: the new link comes up before the old one is closed', () 
         assert.equal(ada.name, 'online');
     }
     assert.equal(ada.opens, 2);
+    assert.equal(first!.open, true);
+    time.run(1000);
     assert.equal(first!.open, false);
     const all = Array.from({ length: n }, (_, i) => i + 1);
     assert.deepEqual(data(ada.of('message', 'doc:1')), all.slice(0, ada.of('message', 'doc:1').length));

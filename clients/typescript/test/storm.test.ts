@@ -35,7 +35,7 @@ function run(seed: number): { messages: number; gaps: number; cuts: number } {
         [2, () => { client.dispatch({ _t: Ev.Wake }); }],
         [1, () => { client.dispatch({ _t: Ev.Hide }); time.at(random.below(30_000), () => client.dispatch({ _t: Ev.Wake })); }],
         [2, () => { client.enter(kChannels[random.below(4)]!, random.below(5)); }],
-        [2, () => { client.dispatch({ _t: Ev.Leave, _channel: kChannels[random.below(4)]!, _by: 0 }); client.tick(); }],
+        [2, () => { client.dispatch({ _t: Ev.Enter, _channel: kChannels[random.below(4)]!, _by: -Infinity }); client.tick(); }],
         [3, () => { client.dispatch({ _t: Ev.Key, _channel: kChannels[random.below(4)]!, _by: random.chance(0.7) ? 1 : 0 }); }],
         [1, () => { time.now += random.below(60_000); }],     // The machine slept.
     ];
