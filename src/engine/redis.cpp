@@ -80,6 +80,8 @@ Redis::Redis(RedisSettings settings, std::vector<std::string> tags, std::vector<
              std::uint64_t seed)
     : state_(std::make_unique<State>(std::move(settings), std::move(tags), mine, std::move(probe), seed)) {}
 Redis::~Redis() = default;
+Redis::Redis(Redis&&) noexcept = default;
+Redis& Redis::operator=(Redis&&) noexcept = default;
 
 void Redis::start(Now now, Actions& out) {
     Turn turn{now, out};

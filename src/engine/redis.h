@@ -75,6 +75,8 @@ class Redis {
     Redis(RedisSettings settings, std::vector<std::string> tags, std::vector<std::uint32_t> mine, std::string probe,
           std::uint64_t seed);
     ~Redis();
+    Redis(Redis&&) noexcept;
+    Redis& operator=(Redis&&) noexcept;
 
     void start(Now now, Actions& out);
 
