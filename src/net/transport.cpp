@@ -1,4 +1,4 @@
-#include "net/transport.h"
+#include "net/transport_state.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -18,35 +18,9 @@ namespace starling::net {
 namespace {
 
 constexpr std::size_t kBufferBytes = 65536;
-constexpr std::uint32_t kListenerMark = 0xffffffff;
-constexpr std::uint32_t kWakeMark = 0xfffffffe;
 constexpr int kFramesPerWrite = 256;
 
-std::uint64_t pack(ConnectionId id) { return (std::uint64_t{id.generation} << 32) | id.slot; }
-
 }  // namespace
-
-struct Transport::Connection {
-    int descriptor = -1;
-    std::uint32_t generation = 0;
-    bool used = false;
-    bool held = false;
-    bool touched = false;
-    bool blocked = false;                    // The kernel's buffer is full: EPOLLOUT goes on writing.
-    bool closing = false;
-    bool broken = false;
-    std::uint32_t armed = 0;
-    std::uint32_t sent_of_front = 0;
-    std::size_t queued = 0;
-    std::unique_ptr<std::deque<SharedBytes>> queue;
-    std::unique_ptr<TlsSession> tls;
-};
-
-struct Transport::Listener {
-    int descriptor = -1;
-    std::uint32_t name = 0;
-    std::shared_ptr<TlsContext> tls;
-};
 
 Transport::Transport()
     : epoll_(::epoll_create1(EPOLL_CLOEXEC)), spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)), buffer_(kBufferBytes) {}
@@ -54,7 +28,7 @@ Transport::Transport()
 Transport::~Transport() {
     stop_listening();
     for (auto& connection : connections_) {
-        if (connection->used) { ::close(connection->descriptor); }
+        if (connection->used && connection->descriptor >= 0) { ::close(connection->descriptor); }
     }
     ::close(epoll_);
     if (spare_ >= 0) { ::close(spare_); }
@@ -123,6 +97,24 @@ Transport::Connection* Transport::find(ConnectionId id) const {
     return connection->used && connection->generation == id.generation ? connection : nullptr;
 }
 
+ConnectionId Transport::take_slot() {
+    ConnectionId id;
+    if (free_.empty()) {
+        id.slot = static_cast<std::uint32_t>(connections_.size());
+        connections_.push_back(std::make_unique<Connection>());
+    } else {
+        id.slot = free_.back();
+        free_.pop_back();
+    }
+    Connection& connection = *connections_[id.slot];
+    id.generation = connection.generation + 1;
+    connection = Connection{};
+    connection.generation = id.generation;
+    connection.used = true;
+    ++count_;
+    return id;
+}
+
 void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
     // Bounded, so that a storm of newcomers does not starve those who are here.
     for (int i = 0; i < 256; ++i) {
@@ -141,22 +133,10 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
         }
         const int on = 1;
         ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        ConnectionId id;
-        if (free_.empty()) {
-            id.slot = static_cast<std::uint32_t>(connections_.size());
-            connections_.push_back(std::make_unique<Connection>());
-        } else {
-            id.slot = free_.back();
-            free_.pop_back();
-        }
+        const ConnectionId id = take_slot();
         Connection& connection = *connections_[id.slot];
-        id.generation = connection.generation + 1;
-        connection = Connection{};
         connection.descriptor = descriptor;
-        connection.generation = id.generation;
-        connection.used = true;
         if (listener.tls) { connection.tls = std::make_unique<TlsSession>(listener.tls); }
-        ++count_;
         epoll_event event{};
         event.events = connection.armed = EPOLLIN | EPOLLRDHUP;
         event.data.u64 = pack(id);
@@ -166,6 +146,10 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
 }
 
 void Transport::wait(Duration timeout, std::vector<Event>& out) {
+    // Those that are still to be told are kept.
+    std::erase_if(reasons_, [&](const auto& one) {
+        return std::ranges::none_of(broken_, [&](ConnectionId id) { return pack(id) == one.first; });
+    });
     epoll_event events[512];
     const auto milliseconds = std::clamp<std::int64_t>((timeout + 999us) / 1ms, 0, 60000);
     const int count = ::epoll_wait(epoll_, events, 512, broken_.empty() ? static_cast<int>(milliseconds) : 0);
@@ -183,9 +167,17 @@ void Transport::wait(Duration timeout, std::vector<Event>& out) {
             out.push_back({Event::Kind::woken, {}, 0});
             continue;
         }
+        if (low == kResolvedMark) {
+            on_resolved();
+            continue;
+        }
         const ConnectionId id{low, high};
         Connection* connection = find(id);
         if (connection == nullptr) { continue; }
+        if (connection->outgoing && !connection->outgoing->established) {
+            on_connecting(id, *connection, out);
+            continue;
+        }
         if ((events[i].events & EPOLLOUT) != 0) {
             connection->blocked = false;
             write_queue(id, *connection);
@@ -219,7 +211,11 @@ void Transport::report_broken(std::vector<Event>& out) {
 void Transport::drop(ConnectionId id, Connection& connection) {
     if (!connection.used) { return; }
     broken_.push_back(id);
-    ::close(connection.descriptor);
+    forget(connection);
+}
+
+void Transport::forget(Connection& connection) {
+    if (connection.descriptor >= 0) { ::close(connection.descriptor); }
     const std::uint32_t generation = connection.generation;
     connection = Connection{};
     connection.generation = generation;
@@ -232,6 +228,7 @@ std::span<char> Transport::read(ConnectionId id) {
     const ssize_t count = ::recv(connection->descriptor, buffer_.data(), buffer_.size(), 0);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) { return {}; }
     if (count <= 0) {
+        if (connection->outgoing) { reasons_[pack(id)] = count == 0 ? "the server closed the connection" : std::strerror(errno); }
         drop(id, *connection);
         return {};
     }
@@ -245,6 +242,7 @@ std::span<char> Transport::read(ConnectionId id) {
         touch(id, *connection);
     }
     if (!alive) {
+        if (connection->outgoing) { reasons_[pack(id)] = connection->tls->failure(); }
         write_queue(id, *connection);
         drop(id, *connection);
         return {};
@@ -279,6 +277,7 @@ void Transport::touch(ConnectionId id, Connection& connection) {
 void Transport::send(ConnectionId id, SharedBytes bytes) {
     Connection* connection = find(id);
     if (connection == nullptr || bytes.size() == 0) { return; }
+    if (connection->outgoing && !connection->outgoing->established) { return; }
     if (connection->tls) {
         connection->tls->encrypt(bytes.view());
         bytes = SharedBytes(ByteView(connection->tls->take_output()));

@@ -9,10 +9,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "net/resolver.h"
 #include "net/tls.h"
 
 namespace starling::net {
@@ -29,6 +31,7 @@ struct Event {
         readable,
         closed,     // The peer or the kernel ended it; its slot is free after this turn.
         woken,      // The event descriptor given to watch().
+        connected,  // Ours to another server, which may be written to from now on.
     };
     Kind kind = Kind::readable;
     ConnectionId connection;
@@ -46,6 +49,12 @@ class Transport {
     void set_tls(std::uint32_t listener, std::shared_ptr<TlsContext> context);
     void watch(int event_descriptor);
     void stop_listening();
+
+    // To another server, by TLS if there is a context (a client's). A host that is no number is looked up beside
+    // this thread. Event::connected follows, or Event::closed with `why_closed`.
+    ConnectionId connect(const std::string& host, std::uint16_t port, std::shared_ptr<TlsContext> tls);
+    std::string why_closed(ConnectionId connection) const;   // Of one of ours; until the next wait().
+    void abandon(ConnectionId connection);   // At once, and no Event::closed follows.
 
     // Waits until something happens, at most `timeout`; appends to `out`.
     void wait(Duration timeout, std::vector<Event>& out);
@@ -69,6 +78,11 @@ class Transport {
     struct Connection;
     struct Listener;
     Connection* find(ConnectionId id) const;
+    ConnectionId take_slot();
+    void forget(Connection& connection);
+    void on_resolved();
+    void on_connecting(ConnectionId id, Connection& connection, std::vector<Event>& out);
+    bool try_next_address(ConnectionId id, Connection& connection);
     void accept_all(Listener& listener, std::vector<Event>& out);
     void write_queue(ConnectionId id, Connection& connection);
     void arm(ConnectionId id, Connection& connection);
@@ -87,6 +101,8 @@ class Transport {
     std::vector<char> buffer_;
     std::string plain_;
     std::size_t count_ = 0;
+    std::unique_ptr<Resolver> resolver_;     // With the first name.
+    std::unordered_map<std::uint64_t, std::string> reasons_;
 };
 
 }  // namespace starling::net

@@ -1,0 +1,198 @@
+// Connections that we make, plain and by TLS with a certificate made for the test.
+
+#include <gmock/gmock.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+
+#include "net/transport.h"
+
+namespace starling::net {
+namespace {
+
+using testing::HasSubstr;
+
+// Two ends in one transport: the listener's connections echo.
+struct Ends {
+    Transport transport;
+    std::string received;                    // By our outgoing connection.
+    bool connected = false;
+    bool closed = false;
+    std::string reason;
+    ConnectionId ours;
+
+    void run(Duration time, const std::function<bool()>& done) {
+        for (Duration passed{}; passed < time && !done(); passed += 10ms) {
+            std::vector<Event> events;
+            transport.wait(10ms, events);
+            for (const Event& event : events) {
+                if (event.kind == Event::Kind::connected) {
+                    connected = connected || event.connection == ours;
+                } else if (event.kind == Event::Kind::closed && event.connection == ours) {
+                    closed = true;
+                    reason = transport.why_closed(ours);
+                } else if (event.kind == Event::Kind::readable) {
+                    const auto bytes = transport.read(event.connection);
+                    if (event.connection == ours) {
+                        received.append(bytes.data(), bytes.size());
+                    } else {
+                        transport.send(event.connection, SharedBytes(ByteView(bytes.data(), bytes.size())));
+                    }
+                }
+            }
+            transport.flush();
+        }
+    }
+};
+
+// A self-signed certificate for a name and an address, in files of their own.
+struct Certificate {
+    std::string folder, certificate, key;
+
+    explicit Certificate(const std::string& names) {
+        char name[] = "/tmp/starling-tls-XXXXXX";
+        folder = ::mkdtemp(name);
+        certificate = folder + "/certificate.pem";
+        key = folder + "/key.pem";
+        EVP_PKEY* pair = EVP_EC_gen("P-256");
+        X509* made = X509_new();
+        X509_set_version(made, 2);
+        ASN1_INTEGER_set(X509_get_serialNumber(made), 1);
+        X509_gmtime_adj(X509_getm_notBefore(made), -60);
+        X509_gmtime_adj(X509_getm_notAfter(made), 3600);
+        X509_set_pubkey(made, pair);
+        X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN", MBSTRING_ASC,
+                                   reinterpret_cast<const unsigned char*>("test"), -1, -1, 0);
+        X509_set_issuer_name(made, X509_get_subject_name(made));
+        X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name, names.c_str());
+        X509_add_ext(made, extension, -1);
+        X509_EXTENSION_free(extension);
+        X509_sign(made, pair, EVP_sha256());
+        std::FILE* file = std::fopen(certificate.c_str(), "w");
+        PEM_write_X509(file, made);
+        std::fclose(file);
+        file = std::fopen(key.c_str(), "w");
+        PEM_write_PrivateKey(file, pair, nullptr, nullptr, 0, nullptr, nullptr);
+        std::fclose(file);
+        X509_free(made);
+        EVP_PKEY_free(pair);
+    }
+    ~Certificate() {
+        ::unlink(certificate.c_str());
+        ::unlink(key.c_str());
+        ::rmdir(folder.c_str());
+    }
+};
+
+TEST(Connect, CarriesBytesBothWays) {
+    Ends ends;
+    const auto port = ends.transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    ends.ours = ends.transport.connect("127.0.0.1", *port, nullptr);
+    ends.run(5s, [&] { return ends.connected; });
+    ASSERT_TRUE(ends.connected);
+    ends.transport.send(ends.ours, SharedBytes("hello"));
+    ends.transport.flush();
+    ends.run(5s, [&] { return ends.received == "hello"; });
+    EXPECT_EQ(ends.received, "hello");
+    ends.transport.abandon(ends.ours);
+    ends.run(200ms, [&] { return ends.transport.connection_count() == 0; });
+    EXPECT_EQ(ends.transport.connection_count(), 0U);
+    EXPECT_FALSE(ends.closed);
+}
+
+TEST(Connect, TellsWhyItFailed) {
+    Ends ends;
+    // A port that was free a moment ago: bound, and nobody listens.
+    const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    ASSERT_EQ(::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size), 0);
+    ASSERT_EQ(::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    ends.ours = ends.transport.connect("127.0.0.1", ntohs(address.sin_port), nullptr);
+    ends.run(5s, [&] { return ends.closed; });
+    EXPECT_TRUE(ends.closed);
+    EXPECT_EQ(ends.reason, "Connection refused");
+    ::close(descriptor);
+}
+
+TEST(Connect, LooksUpNamesAndTriesAllTheirAddresses) {
+    Ends ends;
+    // On most systems localhost is ::1 first, where nobody listens here.
+    const auto port = ends.transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    ends.ours = ends.transport.connect("localhost", *port, nullptr);
+    EXPECT_FALSE(ends.connected);
+    ends.run(5s, [&] { return ends.connected || ends.closed; });
+    EXPECT_TRUE(ends.connected) << ends.reason;
+
+    ends.ours = ends.transport.connect("no such host", 1, nullptr);
+    ends.run(20s, [&] { return ends.closed; });
+    EXPECT_EQ(ends.reason, "the host is unknown");
+}
+
+TEST(Connect, OneThatWasAbandonedWhileItIsLookedUpIsForgotten) {
+    Ends ends;
+    ends.ours = ends.transport.connect("localhost", 1, nullptr);
+    ends.transport.abandon(ends.ours);
+    ends.run(300ms, [&] { return ends.closed || ends.connected; });
+    EXPECT_FALSE(ends.closed || ends.connected);
+    EXPECT_EQ(ends.transport.connection_count(), 0U);
+}
+
+TEST(Connect, SpeaksTlsToAServerItCanVerify) {
+    const Certificate certificate("IP:127.0.0.1");
+    Ends ends;
+    const auto port = ends.transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const auto server = TlsContext::load(certificate.certificate, certificate.key);
+    ASSERT_TRUE(server) << server.error();
+    ends.transport.set_tls(1, *server);
+    const auto client = TlsContext::client(certificate.certificate);
+    ASSERT_TRUE(client) << client.error();
+    ends.ours = ends.transport.connect("127.0.0.1", *port, *client);
+    ends.run(5s, [&] { return ends.connected; });
+    // Sent before the handshake is done; and more than one record.
+    const std::string text(200'000, 'x');
+    ends.transport.send(ends.ours, SharedBytes(ByteView(text)));
+    ends.transport.flush();
+    ends.run(5s, [&] { return ends.received.size() == text.size() || ends.closed; });
+    EXPECT_EQ(ends.received, text) << ends.reason;
+}
+
+TEST(Connect, RefusesACertificateOfSomebodyElse) {
+    const Certificate certificate("DNS:other.example");
+    const Certificate unrelated("IP:127.0.0.1");
+    for (const Certificate* authority : {&certificate, &unrelated}) {
+        Ends ends;
+        const auto port = ends.transport.listen("127.0.0.1", 0, 1);
+        ASSERT_TRUE(port);
+        ends.transport.set_tls(1, *TlsContext::load(certificate.certificate, certificate.key));
+        ends.ours = ends.transport.connect("127.0.0.1", *port, *TlsContext::client(authority->certificate));
+        ends.run(5s, [&] { return ends.connected; });
+        ends.transport.send(ends.ours, SharedBytes("the password"));
+        ends.transport.flush();
+        ends.run(5s, [&] { return ends.closed; });
+        EXPECT_TRUE(ends.closed);
+        EXPECT_THAT(ends.reason, HasSubstr("TLS: "));
+        EXPECT_EQ(ends.received, "");
+    }
+}
+
+TEST(Connect, AFileWithoutAuthoritiesIsAnError) {
+    const auto client = TlsContext::client("/nonexistent.pem");
+    ASSERT_FALSE(client);
+    EXPECT_THAT(client.error(), HasSubstr("/nonexistent.pem"));
+}
+
+}  // namespace
+}  // namespace starling::net

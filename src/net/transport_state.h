@@ -1,0 +1,48 @@
+#pragma once
+// What the transport keeps of each connection and listener, for its two files.
+
+#include <sys/socket.h>
+
+#include "net/transport.h"
+
+namespace starling::net {
+
+constexpr std::uint32_t kListenerMark = 0xffffffff;
+constexpr std::uint32_t kWakeMark = 0xfffffffe;
+constexpr std::uint32_t kResolvedMark = 0xfffffffd;
+
+inline std::uint64_t pack(ConnectionId id) { return (std::uint64_t{id.generation} << 32) | id.slot; }
+
+// A connection that we make: its addresses are tried one after the other.
+struct Outgoing {
+    std::string host;
+    std::vector<SocketAddress> addresses;
+    std::size_t next = 0;
+    bool established = false;
+    std::shared_ptr<TlsContext> tls;
+};
+
+struct Transport::Connection {
+    int descriptor = -1;
+    std::uint32_t generation = 0;
+    bool used = false;
+    bool held = false;
+    bool touched = false;
+    bool blocked = false;                    // The kernel's buffer is full: EPOLLOUT goes on writing.
+    bool closing = false;
+    bool broken = false;
+    std::uint32_t armed = 0;
+    std::uint32_t sent_of_front = 0;
+    std::size_t queued = 0;
+    std::unique_ptr<std::deque<SharedBytes>> queue;
+    std::unique_ptr<TlsSession> tls;
+    std::unique_ptr<Outgoing> outgoing;      // Ours to another server.
+};
+
+struct Transport::Listener {
+    int descriptor = -1;
+    std::uint32_t name = 0;
+    std::shared_ptr<TlsContext> tls;
+};
+
+}  // namespace starling::net
