@@ -57,7 +57,6 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
         PublishMail mail_out{.channel = {app, channel}};
         mail_out.message.id = message_id();
         mail_out.message.time = now.wall_ms;
-        mail_out.accepted = now.instant;
         mail_out.token = token;
         mail_out.token_shard = self.index;
         mail_out.part = part;
@@ -84,7 +83,7 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
         mail_out.message.conflate_key = std::move(call->conflate_key);
         mail_out.message.user_id = call->user_id.value_or("");
         mail_out.key = std::move(call->key);
-        if (call->exclude) { mail_out.except = parse_connection_id(*call->exclude); }
+        mail_out.except = call->exclude.value_or("");
         gathered.results.resize(1, std::unexpected(Error{}));
         const std::uint32_t target = home_of(mail_out.channel);
         mail(target, std::move(mail_out));
@@ -181,45 +180,28 @@ void Shard::State::on(AskMail& asked) {
         typing_mail.active = typing->active;
         on(typing_mail);
         answer.reply = backend::Reply{204, ""};
-    } else if (auto* list = std::get_if<backend::PresenceList>(&asked.request)) {
-        HomeChannel* channel = find_home({app, list->channel});
-        std::string after;
-        if (list->cursor) {
-            const auto decoded = from_hex(*list->cursor);
-            if (!decoded) { answer.reply = bad_cursor(); }
-            after = decoded.value_or("");
-        }
-        if (!answer.reply) {
-            std::vector<Member> page;
-            if (channel != nullptr) { page = channel->presence.page(after, std::size_t{list->limit} + 1); }
-            std::optional<std::string> cursor;
-            if (page.size() > list->limit) {
-                page.pop_back();
-                cursor = to_hex(page.back().user_id);
-            }
-            const std::uint64_t count = channel == nullptr ? 0 : channel->presence.count();
-            answer.reply = backend::Reply{200, backend::encode_presence(count, page, cursor, false)};
-        }
-    } else if (auto* count = std::get_if<backend::PresenceCount>(&asked.request)) {
-        HomeChannel* channel = find_home({app, count->channel});
-        answer.reply = backend::Reply{200, backend::encode_count(channel == nullptr ? 0 : channel->presence.count())};
+    } else if (std::holds_alternative<backend::PresenceList>(asked.request) ||
+               std::holds_alternative<backend::PresenceCount>(asked.request)) {
+        ask_presence(asked);
+        return;
     } else if (auto* history = std::get_if<backend::History>(&asked.request)) {
-        HomeChannel& channel = home({app, history->channel});
-        if (!channel.history) {
-            answer.reply = backend::Reply{200, backend::encode_history({}, {})};
-        } else {
-            channel.history->on_deadline(now.instant);
-            const auto page = channel.history->page({.since = history->since,
-                                                     .limit = history->limit,
-                                                     .reverse = history->reverse,
-                                                     .bytes_max = settings->recover_bytes});
-            answer.reply = page ? backend::Reply{200, backend::encode_history(channel.history->top(), *page)}
-                                : error(ErrorCode::unrecoverable, "since: the log does not continue this position (" +
-                                                                      std::string(name(page.error())) + ")");
+        Read read{.channel = {app, history->channel}, .since = history->since, .limit = history->limit};
+        read.log = log_limits(read.channel);
+        if (read.log.size > 0) {
+            read.reverse = history->reverse;
+            read.bytes_max = settings->recover_bytes;
+            read.call = expect(read.channel, BackendReadCall{asked.token, asked.from});
+            tell_engine(std::move(read));
+            return;
         }
-        settle(channel);
+        answer.reply = backend::Reply{200, backend::encode_history({}, {})};
     } else if (auto* erase = std::get_if<backend::DeleteHistory>(&asked.request)) {
-        delete_history({app, erase->channel});
+        Erase erasure{.channel = {app, erase->channel}};
+        if (log_limits(erasure.channel).size > 0) {
+            erasure.call = expect(erasure.channel, EraseCall{asked.token, asked.from});
+            tell_engine(std::move(erasure));
+            return;
+        }
         answer.reply = backend::Reply{204, ""};
     } else if (auto* channels = std::get_if<backend::ListChannels>(&asked.request)) {
         for (const auto& channel : hub) {
@@ -228,9 +210,9 @@ void Shard::State::on(AskMail& asked) {
             answer.channels.push_back({channel.ref.name, channel.entries.size(), 0});
         }
         for (const auto& channel : homes) {
-            if (!channel || channel->ref.app != app || channel->presence.count() == 0) { continue; }
+            if (!channel || channel->ref.app != app || channel->view.count() == 0) { continue; }
             if (!channel->ref.name.starts_with(channels->prefix)) { continue; }
-            answer.channels.push_back({channel->ref.name, 0, channel->presence.count()});
+            answer.channels.push_back({channel->ref.name, 0, channel->view.count()});
         }
     } else if (auto* user = std::get_if<backend::GetUser>(&asked.request)) {
         for (const std::uint32_t slot : sessions_of(user->user_id)) {
@@ -270,6 +252,43 @@ void Shard::State::on(AskMail& asked) {
         answer.channels.push_back({"", home_index.size(), 0});
     }
     mail(asked.from, std::move(answer));
+}
+
+// A channel that nobody here listens to is listened to for the answer.
+void Shard::State::ask_presence(AskMail& asked) {
+    const ChannelRef ref{asked.app, std::visit(
+                                        [](const auto& call) -> std::string {
+                                            if constexpr (requires { call.channel; }) { return call.channel; }
+                                            return {};
+                                        },
+                                        asked.request)};
+    HomeChannel& channel = home(ref);
+    if (channel.hearing == Hearing::ready) {
+        channel.leave_at.reset();
+        AnswerMail answer{.token = asked.token, .reply = presence_reply(channel, asked)};
+        mail(asked.from, std::move(answer));
+    } else {
+        channel.asks.push_back(std::move(asked));
+    }
+    settle(channel);
+}
+
+backend::Reply Shard::State::presence_reply(HomeChannel& channel, const AskMail& asked) {
+    const auto* list = std::get_if<backend::PresenceList>(&asked.request);
+    if (list == nullptr) { return {200, backend::encode_count(channel.view.count())}; }
+    std::string after;
+    if (list->cursor) {
+        const auto decoded = from_hex(*list->cursor);
+        if (!decoded) { return bad_cursor(); }
+        after = *decoded;
+    }
+    std::vector<Member> page = channel.view.page(after, std::size_t{list->limit} + 1);
+    std::optional<std::string> cursor;
+    if (page.size() > list->limit) {
+        page.pop_back();
+        cursor = to_hex(page.back().user_id);
+    }
+    return {200, backend::encode_presence(channel.view.count(), page, cursor, stale(channel))};
 }
 
 void Shard::State::on(PublishAnswerMail& part) {

@@ -61,7 +61,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
         const auto& bad = request.error();
         const std::string frame = native::encode_error(bad.id, bad.error, bad.channel.value_or(""));
         if (bad.channel && !before) {
-            s.mail(s.home_of({session->app, *bad.channel}), BounceMail{s.ref_of(*session), shared(frame)});
+            s.mail(s.home_of({session->app, *bad.channel}), BounceMail{{session->app, *bad.channel}, s.ref_of(*session), shared(frame)});
         } else {
             s.reply(id, frame);
         }
@@ -120,8 +120,10 @@ void Shard::State::on_request(Session& session, native::Request request) {
 
 void Shard::State::fail(Session& session, native::RequestId request, ErrorCode code, std::string message,
                         std::string_view channel) {
-    mail(home_of({session.app, std::string(channel)}),
-         BounceMail{ref_of(session), shared(native::encode_error(request, {code, std::move(message)}, channel))});
+    ChannelRef ref{session.app, std::string(channel)};
+    const std::uint32_t target = home_of(ref);
+    mail(target, BounceMail{std::move(ref), ref_of(session),
+                            shared(native::encode_error(request, {code, std::move(message)}, channel))});
 }
 
 Rights Shard::State::rights(const Session& session, std::string_view channel) const {
@@ -246,7 +248,6 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
         if (require(session, channel.name, Right::publish, request, waiting) != Permission::granted) { return; }
         PublishMail publish_mail{.channel = channel, .session = ref, .request = request_id};
         publish_mail.key_owner = session.user_id;
-        publish_mail.accepted = now.instant;
         publish_mail.message = {.id = message_id(),
                                 .event = std::move(command->event),
                                 .data = std::move(command->data),
@@ -254,7 +255,7 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
                                 .conflate_key = std::move(command->conflate_key),
                                 .time = now.wall_ms};
         publish_mail.key = std::move(command->key);
-        if (!command->echo) { publish_mail.except = ref; }
+        if (!command->echo) { publish_mail.except = connection_id(ref); }
         mail(target, std::move(publish_mail));
         return;
     }
@@ -410,7 +411,6 @@ void Shard::State::unsubscribe(Session& session, Subscription& subscription, End
                                        .tag = subscription.tag,
                                        .channel = ref,
                                        .user_id = session.user_id,
-                                       .present = subscription.present,
                                        .gone = false,
                                        .ending = std::move(ending)});
 }

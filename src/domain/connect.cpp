@@ -279,15 +279,13 @@ void Shard::State::end(Session& session, std::uint16_t code) {
     while (!session.subscriptions.empty()) {
         Subscription& subscription = session.subscriptions.back();
         const ChannelRef& ref = hub[subscription.hub].ref;
-        if (subscription.status != Subscription::Status::leaving) {
-            mail(home_of(ref), UnsubscribeMail{.session = ref_of(session),
-                                               .tag = subscription.tag,
-                                               .channel = ref,
-                                               .user_id = session.user_id,
-                                               .present = subscription.present,
-                                               .gone = true,
-                                               .ending = {.departure = departure}});
-        }
+        // Also one that is leaving: its `unsubscribe` may still wait at the home.
+        mail(home_of(ref), UnsubscribeMail{.session = ref_of(session),
+                                           .tag = subscription.tag,
+                                           .channel = ref,
+                                           .user_id = session.user_id,
+                                           .gone = true,
+                                           .ending = {.departure = departure}});
         remove_entry(subscription);
         const std::uint32_t index = subscription.hub;
         session.subscriptions.pop_back();

@@ -86,7 +86,7 @@ struct Acknowledge {
 };
 
 // The first connection of this user on this node is present in the channel, or the user's first again
-// after an Exit. Answered by `Entered`. `data` is the user's when given, `fallback` where it has none.
+// after an Exit, or a further one that brings data. Answered by `Entered`. `data` is the user's when given, `fallback` where it has none.
 struct Enter {
     ChannelRef channel;
     std::string user_id;
@@ -127,7 +127,7 @@ using EngineCall = std::variant<Listen, Unlisten, Publish, Read, Erase, Acknowle
 
 // The channel's chain is known from here on: `top` is the newest message (absent: no history, or the
 // engine is out of reach and never told), and the members known so far follow in a MembersChanged.
-// `stale`: the engine is out of reach; when it is back and the log is not the one assumed, `Broken`.
+// Both come in one Output. `stale`: the engine is out of reach; when it is back and the log is not the one assumed, `Broken`.
 struct Listening {
     ChannelRef channel;
     std::optional<Position> top;

@@ -17,6 +17,7 @@ namespace starling::domain {
 struct HistoryLimits {
     std::uint32_t size = 100;                // Messages kept.
     Duration ttl = 0s;                       // From the last message; 0: for ever.
+    bool operator==(const HistoryLimits&) const = default;
 };
 
 enum class RecoverFailure : std::uint8_t { epoch, gap, fork, limit };
@@ -25,6 +26,9 @@ std::string_view name(RecoverFailure failure);
 class History {
  public:
     explicit History(std::string epoch) : epoch_(std::move(epoch)) {}
+    // Nothing is kept, and the numbers go on from `top`.
+    explicit History(Position top)
+        : epoch_(std::move(top.epoch)), offset_(top.offset), last_id_(top.id), before_oldest_id_(std::move(top.id)) {}
 
     // A log as it was read elsewhere: consecutive messages up to `top`, and the id that the first one follows.
     static History restore(Position top, std::string before_oldest_id, std::deque<Message> messages);
@@ -47,6 +51,7 @@ class History {
     const std::string& epoch() const { return epoch_; }
     bool empty() const { return messages_.empty(); }
     const std::deque<Message>& messages() const { return messages_; }
+    std::uint64_t first_offset() const { return offset_ + 1 - messages_.size(); }   // The oldest kept.
 
     // A new world: nothing kept, offsets begin at 1 again.
     void restart(std::string epoch);
@@ -55,7 +60,6 @@ class History {
 
  private:
     std::optional<RecoverFailure> check(const Position& since) const;
-    std::uint64_t first_offset() const { return offset_ + 1 - messages_.size(); }
 
     std::string epoch_;
     std::uint64_t offset_ = 0;

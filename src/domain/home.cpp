@@ -1,23 +1,22 @@
-// The home of a channel: what happens in it gets its order here and goes to every shard that listens.
+// The home of a channel: what the engine says of it, in its order, goes to every shard that listens.
 
 #include "domain/state.h"
 
 namespace starling::domain {
 
-void KeyCache::expire(Instant now) {
-    while (!expiry.empty() && expiry.front().first <= now) {
-        results.erase(expiry.front().second);
-        expiry.pop_front();
-    }
-}
+namespace {
 
-void KeyCache::remember(std::string key, Seen seen, Instant until) {
-    results.emplace(key, std::move(seen));
-    expiry.emplace_back(until, std::move(key));
-}
+// A channel that nothing needs any more is heard for this long: a page that is loaded anew, or a backend that
+// reads presence again and again, costs no new snapshot.
+constexpr Duration kKeepHearing = 10s;
+// The latest of a conflated channel are kept for newcomers.
+constexpr Duration kKeepConflated = 24h;
 
-PresenceLimits Shard::State::presence_limits() const {
-    return {settings->linger, settings->list_limit, settings->count_interval};
+}  // namespace
+
+HistoryLimits Shard::State::log_limits(const ChannelRef& ref) const {
+    const NamespaceSettings& rules = space(ref);
+    return {rules.conflate == 0s ? rules.history_size : 0, rules.history_ttl};
 }
 
 HomeChannel* Shard::State::find_home(const ChannelRef& ref) {
@@ -40,39 +39,72 @@ HomeChannel& Shard::State::home(const ChannelRef& ref) {
     HomeChannel& channel = *homes[index];
     channel.ref = ref;
     channel.key = key;
+    channel.partition = partition_of(ref, settings->partitions);
     channel.listeners.resize(self.count);
-    const NamespaceSettings& rules = space(ref);
-    if (rules.history_size > 0 && rules.conflate == 0s) { channel.history.emplace(first_epoch); }
     home_index.emplace(std::move(key), index);
     return channel;
 }
 
+void Shard::State::listen(HomeChannel& channel) {
+    channel.leave_at.reset();
+    if (channel.hearing != Hearing::off) { return; }
+    channel.hearing = Hearing::asked;
+    channel.log = log_limits(channel.ref);
+    tell_engine(Listen{channel.ref, channel.log});
+}
+
 void Shard::State::settle(HomeChannel& channel) {
-    if (channel.presence.due(now.instant)) { tell_presence(channel); }
-    std::optional<Instant> next = channel.presence.next_deadline();
+    if (channel.view.due(now.instant)) { tell_presence(channel); }
+    std::optional<Instant> next = channel.view.next_deadline();
     const auto consider = [&next](std::optional<Instant> other) {
         if (other && (!next || *other < *next)) { next = other; }
     };
     consider(channel.typing.next_deadline());
     consider(channel.conflation.next_deadline());
-    if (channel.history) { consider(channel.history->next_deadline()); }
-    channel.keys.expire(now.instant);
-    if (!channel.keys.expiry.empty()) { consider(channel.keys.expiry.front().first); }
-    const std::uint32_t index = home_index.find(channel.key)->second;
-    if (next) {
-        if (*next < channel.scheduled) {
-            channel.scheduled = *next;
-            deadlines.push({*next, Due::Kind::home, {index, 0}});
-        }
-        return;
-    }
     const bool listened = std::find(channel.listeners.begin(), channel.listeners.end(), true) != channel.listeners.end();
-    // A log that has counted must go on counting, so a channel that had messages is remembered.
-    const bool remembered = channel.restarted || (channel.history && channel.history->top().offset > 0);
-    if (listened || remembered || channel.presence.count() > 0 || !channel.conflation.empty()) { return; }
+    const bool needed = listened || channel.view_waits > 0 || !channel.asks.empty() || !channel.holders.empty();
+    if (needed) {
+        listen(channel);
+    } else if (channel.hearing == Hearing::ready) {
+        if (!channel.leave_at) {
+            channel.leave_at = now.instant + kKeepHearing;
+            if (!channel.conflation.empty()) {
+                channel.leave_at = std::max(*channel.leave_at, channel.conflated_at + kKeepConflated);
+            }
+        }
+        if (now.instant >= *channel.leave_at) {
+            tell_engine(Unlisten{channel.ref});
+            channel.hearing = Hearing::off;
+            channel.stale = false;
+            channel.top.reset();
+            channel.leave_at.reset();
+            channel.view = PresenceView{};
+            channel.conflation = Conflation{};
+            next = channel.typing.next_deadline();
+        } else {
+            consider(channel.leave_at);
+        }
+    }
+    const std::uint32_t index = home_index.find(channel.key)->second;
+    if (next && *next < channel.scheduled) {
+        channel.scheduled = *next;
+        deadlines.push({*next, Due::Kind::home, {index, 0}});
+    }
+    if (needed || channel.hearing != Hearing::off || !channel.lanes.empty() || !channel.typing.empty()) { return; }
     home_index.erase(channel.key);
     homes[index].reset();
     free_homes.push_back(index);
+}
+
+void Shard::State::on_home_deadline(HomeChannel& channel) {
+    channel.scheduled = Instant::max();
+    std::vector<TypingChange> changes;
+    channel.typing.on_deadline(now.instant, changes);
+    tell_typing(channel, changes);
+    std::vector<Conflation::Item> items;
+    channel.conflation.on_deadline(space(channel.ref).conflate, now.instant, items);
+    tell_conflated(channel, items);
+    settle(channel);
 }
 
 void Shard::State::deliver(HomeChannel& channel, DeliverMail mail_in) {
@@ -83,7 +115,11 @@ void Shard::State::deliver(HomeChannel& channel, DeliverMail mail_in) {
 }
 
 void Shard::State::tell_presence(HomeChannel& channel) {
-    const PresenceTold told = channel.presence.tell(now.instant, presence_limits());
+    if (std::find(channel.listeners.begin(), channel.listeners.end(), true) == channel.listeners.end()) {
+        channel.view.skip(now.instant, presence_limits());
+        return;
+    }
+    const PresenceTold told = channel.view.tell(now.instant, presence_limits());
     const std::string& name = channel.ref.name;
     PresenceMail frames{.channel = channel.ref};
     frames.oldest = told.oldest;
@@ -97,7 +133,7 @@ void Shard::State::tell_presence(HomeChannel& channel) {
     if (told.count_to_lists) { frames.to_lists = shared(native::encode_presence_count(name, told.count)); }
     if (told.list) {
         frames.to_lists = shared(native::encode_presence_list(
-            {}, name, {.count = told.count, .users = channel.presence.members()}, false));
+            {}, name, {.count = told.count, .users = channel.view.members()}, stale(channel)));
     }
     if (told.count_to_counters) { frames.to_counters = shared(native::encode_presence_count(name, told.count)); }
     if (!any && !frames.to_lists && !frames.to_counters) { return; }
@@ -113,224 +149,122 @@ void Shard::State::tell_typing(HomeChannel& channel, const std::vector<TypingCha
     }
 }
 
-void Shard::State::tell_conflated(HomeChannel& channel, const std::vector<Conflation::Item>& items) {
-    const bool droppable = space(channel.ref).slow_consumer == SlowConsumer::latest;
-    for (const auto& item : items) {
-        deliver(channel, {.text = shared(native::encode_message(channel.ref.name, item.message)),
-                          .except = item.except,
-                          .droppable = droppable});
-    }
-}
-
-void Shard::State::on(SubscribeMail& join) {
-    HomeChannel& channel = home(join.channel);
-    const NamespaceSettings& rules = space(channel.ref);
-    if (join.present) {
-        channel.presence.on_enter(join.user_id, join.session, std::move(join.data), std::move(join.fallback), now,
-                                  presence_limits());
-        // Told to the others before the newcomer is one of them: it never hears of its own join.
-        if (channel.presence.due(now.instant)) { tell_presence(channel); }
-    }
-    native::Subscribed frame;
-    frame.id = join.request;
-    frame.channel = channel.ref.name;
-    if (channel.history) { channel.history->on_deadline(now.instant); }
-    if (channel.history && join.history) { frame.position = channel.history->top(); }
-    if (join.recover) {
-        std::expected<std::vector<Message>, RecoverFailure> missed = std::unexpected(RecoverFailure::gap);
-        if (channel.history) {
-            missed = channel.history->recover(*join.recover, settings->recover_messages, settings->recover_bytes);
-        }
-        frame.recovered = missed.has_value();
-        if (missed) {
-            frame.messages = std::move(*missed);
-            ++counters.recoveries_true;
-        } else {
-            frame.reason = name(missed.error());
-            ++counters.recoveries_false;
-        }
-    }
-    if (rules.conflate > 0s) { frame.messages = channel.conflation.latest(); }
-    JoinedMail joined{.session = join.session.id, .tag = join.tag, .watch = join.watch};
-    if (join.watch == Watch::members) {
-        joined.presence_point = channel.presence.snapshot_point();
-        native::PresenceSummary summary{.count = channel.presence.count(), .users = {}};
-        if (channel.presence.listed()) { summary.users = channel.presence.members(); }
-        frame.presence = std::move(summary);
-    } else if (join.watch == Watch::count) {
-        frame.presence = native::PresenceSummary{.count = channel.presence.count(), .users = {}};
-    }
-    frame.typing = channel.typing.users_except(join.user_id);
-    if (join.told) { joined.text = shared(native::encode(frame)); }
-    channel.listeners[join.session.shard] = true;
-    mail(join.session.shard, std::move(joined));
-    settle(channel);
-}
-
-void Shard::State::on(UnsubscribeMail& leave) {
-    HomeChannel* channel = find_home(leave.channel);
-    if (channel != nullptr) {
-        if (leave.present) {
-            channel->presence.on_exit(leave.user_id, leave.session, leave.ending.departure, now, presence_limits());
-        }
-        std::vector<TypingChange> changes;
-        channel->typing.on_gone(leave.user_id, leave.session, changes);
-        tell_typing(*channel, changes);
-    }
-    if (!leave.gone) {
-        PartedMail parted{.session = leave.session.id, .tag = leave.tag, .text = {}};
-        if (leave.ending.told) {
-            parted.text = shared(native::encode_unsubscribed(leave.ending.request, leave.channel.name,
-                                                             leave.ending.code, leave.ending.reason));
-        }
-        // Before what the others hear: nothing of the channel comes after its `unsubscribed`.
-        mail(leave.session.shard, std::move(parted));
-    }
-    if (channel != nullptr) { settle(*channel); }
-}
-
-std::expected<backend::PublishResult, Error> Shard::State::publish(HomeChannel& channel, PublishMail& mail_in) {
-    channel.keys.expire(now.instant);
-    std::string key;
-    if (mail_in.key) {
-        key = mail_in.key_owner + '\0' + *mail_in.key;
-        if (const auto it = channel.keys.results.find(key); it != channel.keys.results.end()) {
-            return backend::PublishResult{it->second.message_id, it->second.position, true, {}};
-        }
-    }
+// The session holds the user no longer; the last one here tells the engine.
+void Shard::State::end_presence(HomeChannel& channel, const std::string& user, SessionRef session, Departure how) {
+    if (channel.holders.remove(user, session)) { tell_engine(Exit{channel.ref, user, how}); }
     std::vector<TypingChange> changes;
-    if (!mail_in.message.user_id.empty()) { channel.typing.on_stop(mail_in.message.user_id, changes); }
+    channel.typing.on_gone(user, session, changes);
+    for (const auto& change : changes) { tell_engine(SignalTyping{channel.ref, change.user_id, false}); }
     tell_typing(channel, changes);
-    const NamespaceSettings& rules = space(channel.ref);
-    backend::PublishResult result{.message_id = mail_in.message.id, .position = {}, .duplicate = false, .devices = {}};
-    if (rules.conflate > 0s) {
-        std::vector<Conflation::Item> items;
-        channel.conflation.on_publish({std::move(mail_in.message), mail_in.except}, rules.conflate, now.instant, items);
-        tell_conflated(channel, items);
-    } else {
-        // `conflateKey` belongs to the message only where the channel conflates.
-        mail_in.message.conflate_key.reset();
-        DeliverMail out_mail{.except = mail_in.except, .accepted = mail_in.accepted, .droppable = rules.slow_consumer == SlowConsumer::latest};
-        if (channel.history) {
-            channel.history->on_deadline(now.instant);
-            const Message& kept = channel.history->append(std::move(mail_in.message),
-                                                          {rules.history_size, rules.history_ttl}, now.instant);
-            result.position = channel.history->top();
-            out_mail.text = shared(native::encode_message(channel.ref.name, kept));
-            // The offset goes to the one left out too, so that its positions stay consecutive.
-            if (mail_in.except) {
-                out_mail.except_text = shared(native::encode_message_without_data(channel.ref.name, kept));
-            }
-        } else {
-            out_mail.text = shared(native::encode_message(channel.ref.name, mail_in.message));
-        }
-        deliver(channel, std::move(out_mail));
-    }
-    if (mail_in.key) {
-        channel.keys.remember(std::move(key), {result.message_id, result.position}, now.instant + settings->key_ttl);
-    }
-    return result;
 }
 
-void Shard::State::on(PublishMail& publication) {
-    HomeChannel& channel = home(publication.channel);
-    auto result = publish(channel, publication);
-    if (publication.session && publication.request && result) {
-        mail(publication.session->shard,
-             ReplyMail{publication.session->id,
-                       shared(native::encode_published(publication.request, publication.channel.name,
-                                                       result->message_id, result->position, result->duplicate))});
-    }
-    if (publication.token != 0) {
-        mail(publication.token_shard, PublishAnswerMail{publication.token, publication.part, std::move(result)});
-    }
-    settle(channel);
-}
-
-void Shard::State::on(TypingMail& typing) {
-    HomeChannel& channel = home(typing.channel);
-    std::vector<TypingChange> changes;
-    if (typing.active) {
-        channel.typing.on_start(typing.user_id, typing.session, settings->typing_timeout, now.instant, changes);
-    } else {
-        channel.typing.on_stop(typing.user_id, changes);
-    }
-    if (typing.session && typing.request) {
-        mail(typing.session->shard, ReplyMail{typing.session->id, shared(native::encode_ok(typing.request))});
-    }
-    tell_typing(channel, changes);
-    settle(channel);
-}
-
-void Shard::State::on(PresenceUpdateMail& update) {
-    HomeChannel& channel = home(update.channel);
-    const bool here = channel.presence.on_update(update.user_id, std::move(update.data), now, presence_limits());
-    std::string text;
-    if (!here) {
-        text = native::encode_error(update.request, {ErrorCode::not_present, "channel: this connection is not present"},
-                                    update.channel.name);
-    } else if (update.request) {
-        text = native::encode_ok(update.request);
-    }
-    if (!text.empty()) { mail(update.session.shard, ReplyMail{update.session.id, shared(text)}); }
-    settle(channel);
-}
-
-void Shard::State::on(ReadMail& read) {
-    HomeChannel& channel = home(read.channel);
-    std::string text;
-    if (!read.history) {
-        native::PresenceSummary summary{.count = channel.presence.count(), .users = {}};
-        if (channel.presence.listed()) { summary.users = channel.presence.members(); }
-        text = native::encode_presence_list(read.request, read.channel.name, summary, false);
-    } else if (!channel.history) {
-        text = native::encode_history(read.request, read.channel.name, {}, {});
-    } else {
-        channel.history->on_deadline(now.instant);
-        const auto page = channel.history->page({.since = std::move(read.history->since),
-                                                 .limit = read.history->limit,
-                                                 .reverse = read.history->reverse,
-                                                 .bytes_max = settings->recover_bytes});
-        if (page) {
-            text = native::encode_history(read.request, read.channel.name, channel.history->top(), *page);
-        } else {
-            text = native::encode_error(read.request,
-                                        {ErrorCode::unrecoverable, "since: the log does not continue this position (" +
-                                                                       std::string(name(page.error())) + ")"},
-                                        read.channel.name);
-        }
-    }
-    mail(read.session.shard, ReplyMail{read.session.id, shared(text)});
-    settle(channel);
-}
-
-void Shard::State::on(ListenMail& listen) {
-    HomeChannel* channel = find_home(listen.channel);
+void Shard::State::on(ListenMail& listen_mail) {
+    HomeChannel* channel = find_home(listen_mail.channel);
     if (channel == nullptr) { return; }
-    channel->listeners[listen.shard] = false;
+    channel->listeners[listen_mail.shard] = false;
     settle(*channel);
 }
 
-// History gone, a new epoch: every subscriber is told and subscribes afresh; presence lingers meanwhile.
-void Shard::State::delete_history(const ChannelRef& ref) {
-    if (space(ref).history_size == 0) { return; }
-    HomeChannel& channel = home(ref);
-    if (!channel.history) { return; }
-    channel.history->restart(rng.word(10));
-    channel.restarted = true;
-    channel.keys = KeyCache{};
-    const SharedBytes text = shared(native::encode_unsubscribed({}, ref.name, "unrecoverable", "the history was deleted"));
+void Shard::State::on(Listening& event) {
+    if (UserHome* user = find_user(event.channel)) { on_user_listening(*user, event); }
+    HomeChannel* channel = find_home(event.channel);
+    if (channel == nullptr || channel->hearing == Hearing::off) { return; }
+    channel->top = std::move(event.top);
+    channel->stale = event.stale;
+    if (channel->hearing == Hearing::asked) {
+        channel->hearing = Hearing::told;
+        // The members follow in the same batch of events, so they are in when this mail comes.
+        mail(self.index, ReadyMail{std::move(event.channel)});
+    }
+    settle(*channel);
+}
+
+void Shard::State::on(ReadyMail& ready) {
+    HomeChannel* channel = find_home(ready.channel);
+    if (channel == nullptr || channel->hearing != Hearing::told) { return; }
+    channel->hearing = Hearing::ready;
+    std::vector<SessionRef> waiting;
+    for (const auto& [session, lane] : channel->lanes) {
+        if (lane.join || lane.view_read) { waiting.push_back(session); }
+    }
+    for (const SessionRef session : waiting) {
+        const auto it = channel->lanes.find(session);
+        if (it == channel->lanes.end()) { continue; }
+        Lane& lane = it->second;
+        if (lane.join) {
+            advance_join(*channel, lane);
+        } else if (lane.view_read) {
+            reply_presence(*channel, *lane.view_read);
+            lane.view_read.reset();
+            lane.busy = false;
+            --channel->view_waits;
+        }
+        advance(*channel, session);
+    }
+    for (const AskMail& asked : std::exchange(channel->asks, {})) {
+        AnswerMail answer{.token = asked.token, .reply = presence_reply(*channel, asked)};
+        mail(asked.from, std::move(answer));
+    }
+    settle(*channel);
+}
+
+void Shard::State::on(MembersChanged& event) {
+    HomeChannel* channel = find_home(event.channel);
+    if (channel == nullptr || channel->hearing == Hearing::off) { return; }
+    std::vector<TypingChange> changes;
+    for (const auto& user : event.leaves) { channel->typing.on_stop(user, changes); }
+    tell_typing(*channel, changes);
+    channel->view.on_changed(event, now.instant);
+    settle(*channel);
+}
+
+// The log is another one: every subscriber is told and subscribes afresh; presence lingers meanwhile. Those whose
+// subscribe is still on its way get the new position.
+void Shard::State::on(Broken& event) {
+    if (UserHome* user = find_user(event.channel)) { on_user_broken(*user, event); }
+    HomeChannel* channel = find_home(event.channel);
+    if (channel == nullptr || channel->hearing == Hearing::off) { return; }
+    channel->top = std::move(event.top);
+    const SharedBytes text = shared(native::encode_unsubscribed({}, channel->ref.name, "unrecoverable",
+                                                                "the log does not continue"));
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {
-        if (channel.listeners[shard]) { mail(shard, EndAllMail{ref, text}); }
+        if (channel->listeners[shard]) { mail(shard, EndAllMail{channel->ref, text}); }
     }
     std::vector<TypingChange> changes;
-    for (const auto& user : channel.typing.users_except({})) { channel.typing.on_stop(user, changes); }
-    for (const Member& member : channel.presence.members()) {
-        for (const SessionRef holder : channel.presence.holders_of(member.user_id)) {
-            channel.presence.on_exit(member.user_id, holder, Departure::broken, now, presence_limits());
-        }
+    for (const auto& user : channel->typing.users_except({})) { channel->typing.on_stop(user, changes); }
+    for (const auto& [user, session] : channel->holders.all()) {
+        const auto lane = channel->lanes.find(session);
+        if (lane != channel->lanes.end() && lane->second.join) { continue; }
+        end_presence(*channel, user, session, Departure::broken);
     }
-    settle(channel);
+    settle(*channel);
+}
+
+void Shard::State::on(TypingHeard& event) {
+    HomeChannel* channel = find_home(event.channel);
+    if (channel == nullptr || channel->hearing == Hearing::off) { return; }
+    std::vector<TypingChange> changes;
+    if (event.active) {
+        channel->typing.on_heard(event.user_id, settings->typing_timeout, now.instant, changes);
+    } else {
+        channel->typing.on_stop(event.user_id, changes);
+    }
+    tell_typing(*channel, changes);
+    settle(*channel);
+}
+
+void Shard::State::on(Reach& event) {
+    if (event.partition >= unreachable.size()) { return; }
+    unreachable[event.partition] = !event.reachable;
+    if (!event.reachable) { return; }
+    for (const auto& channel : homes) {
+        if (channel && channel->partition == event.partition) { channel->stale = false; }
+    }
+    // Who connected meanwhile was told nothing of the log.
+    for (auto it = user_homes.begin(); it != user_homes.end(); ++it) {
+        UserHome& user = it.value();
+        if (user.partition == event.partition && std::exchange(user.stale, false)) { renew(user); }
+    }
 }
 
 }  // namespace starling::domain

@@ -88,8 +88,8 @@ void Shard::State::on(ReplyMail& mail) {
     if (find(mail.session) != nullptr) { send(mail.session, mail.text, false); }
 }
 
-void Shard::State::on(BounceMail& bounce) {
-    mail(bounce.session.shard, ReplyMail{bounce.session.id, std::move(bounce.text)});
+void Shard::State::on(DirectMail& mail) {
+    if (find(mail.session) != nullptr) { send(mail.session, mail.text); }
 }
 
 void Shard::State::on(DeliverMail& mail) {

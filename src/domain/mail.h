@@ -46,7 +46,6 @@ struct UnsubscribeMail {
     std::uint32_t tag = 0;
     ChannelRef channel;
     std::string user_id;
-    bool present = false;
     bool gone = false;                       // The session has ended: nothing goes back.
     Ending ending;
 };
@@ -57,10 +56,9 @@ struct PublishMail {
     std::string key_owner;                   // Keys of clients are apart for each user; "" is the backend's.
     Message message;
     std::optional<std::string> key;
-    std::optional<SessionRef> except;
+    std::string except;                      // A connection id, of any node; "": nobody.
     std::uint64_t token = 0;                 // The backend's request, answered by PublishAnswer.
     std::uint32_t token_shard = 0, part = 0;
-    Instant accepted{};                      // When the publisher's frame or request came.
 };
 struct TypingMail {
     ChannelRef channel;
@@ -83,8 +81,13 @@ struct ReadMail {                            // presence.get or history.get
 };
 // An answer that only the session decides still goes by way of the home, behind the answers before it.
 struct BounceMail {
+    ChannelRef channel;
     SessionRef session;
     SharedBytes text;
+};
+// The members that follow `Listening` are in the view by now: sent by a home to itself.
+struct ReadyMail {
+    ChannelRef channel;
 };
 struct ListenMail {                          // This shard has no subscriber of the channel any more.
     ChannelRef channel;
@@ -108,13 +111,17 @@ struct ReplyMail {
     SessionId session;
     SharedBytes text;
 };
+struct DirectMail {                          // Like any message, it counts against the queue.
+    SessionId session;
+    SharedBytes text;
+};
 struct DeliverMail {                         // To every subscriber.
     ChannelRef channel;
     SharedBytes text;
     std::optional<SessionRef> except;
     SharedBytes except_text;                 // What that one gets instead; null: nothing.
     std::string except_user;                 // Typing is not told to who types.
-    Instant accepted{};                      // Of a message; for its latency.
+    Instant accepted{};                      // When the publisher's frame came, by its time; for the latency.
     bool droppable = false;                  // A message under slow_consumer = "latest".
 };
 struct PresenceMail {                        // To those who watch.
@@ -208,7 +215,7 @@ struct AnswerMail {
 
 struct Mail {
     std::variant<SubscribeMail, UnsubscribeMail, PublishMail, TypingMail, PresenceUpdateMail, ReadMail, BounceMail,
-                 ListenMail, JoinedMail, PartedMail, ReplyMail, DeliverMail, PresenceMail, EndAllMail, ResumeAskMail,
+                 ReadyMail, ListenMail, JoinedMail, PartedMail, ReplyMail, DirectMail, DeliverMail, PresenceMail, EndAllMail, ResumeAskMail,
                  ResumeAnswerMail, AttachMail, AttachedMail, DetachMail, AckMail, NotifyMail, UserFrameMail,
                  PublishAnswerMail, AskMail, AnswerMail>
         body;

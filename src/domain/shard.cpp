@@ -1,6 +1,7 @@
 #include "domain/shard.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "domain/state.h"
 
@@ -20,7 +21,7 @@ SharedBytes shared(const std::string& text) { return SharedBytes(ByteView(text))
 Shard::State::State(ShardIdentity identity_in, std::shared_ptr<const Settings> settings_in, Now now_in)
     : self(std::move(identity_in)), settings(std::move(settings_in)), rng(self.seed), now(now_in),
       started(now_in.instant) {
-    first_epoch = rng.word(10);
+    unreachable.resize(settings->partitions);
 }
 
 Shard::Shard(ShardIdentity identity, std::shared_ptr<const Settings> settings, Now now)
@@ -33,13 +34,12 @@ void Shard::State::send(SessionId session, SharedBytes text, bool counts) {
 
 void Shard::State::reply(SessionId session, const std::string& text) { send(session, shared(text), false); }
 
-// The seed is fixed: every shard must name the same home.
 std::uint32_t Shard::State::home_of(const ChannelRef& ref) const {
-    return static_cast<std::uint32_t>(hash64(ref.name, ref.app) % self.count);
+    return partition_of(ref, settings->partitions) % self.count;
 }
 
 std::uint32_t Shard::State::home_of_user(std::uint32_t app, std::string_view user) const {
-    return static_cast<std::uint32_t>(hash64(user, 0x40000000U + app) % self.count);
+    return home_of(user_ref(app, user));
 }
 
 const NamespaceSettings& Shard::State::space(const ChannelRef& ref) const {
@@ -77,12 +77,11 @@ void Shard::on_settings(std::shared_ptr<const Settings> settings, Now now, Effec
     }
     // A namespace that keeps history from now on begins its log; one that no longer does ends it.
     for (auto& channel : s.homes) {
-        if (!channel) { continue; }
-        const NamespaceSettings& rules = s.space(channel->ref);
-        const bool keeps = rules.history_size > 0 && rules.conflate == 0s;
-        if (keeps && !channel->history) { channel->history.emplace(s.first_epoch); }
-        if (!keeps) { channel->history.reset(); }
-        s.settle(*channel);
+        if (!channel || channel->hearing == Hearing::off) { continue; }
+        const HistoryLimits log = s.log_limits(channel->ref);
+        if (log == channel->log) { continue; }
+        channel->log = log;
+        s.tell_engine(Listen{channel->ref, log});
     }
 }
 
@@ -90,7 +89,7 @@ void Shard::on_drain(Duration window, Now now, Effects& out) {
     State& s = *state_;
     s.now = now;
     s.out = &out;
-    s.draining = true;
+    if (!std::exchange(s.draining, true)) { s.tell_engine(Retire{}); }
     std::uint64_t index = 0;
     for (auto& session : s.sessions) {
         if (!session->used) { continue; }
@@ -122,36 +121,22 @@ void Shard::on_deadline(Now now, Effects& out) {
             s.ended.erase({due.id.slot, due.id.generation});
         } else if (due.id.slot < s.homes.size() && s.homes[due.id.slot]) {
             HomeChannel& channel = *s.homes[due.id.slot];
-            if (due.at < channel.scheduled) { continue; }   // Of an earlier channel in this slot.
-            channel.scheduled = Instant::max();
-            std::vector<TypingChange> changes;
-            channel.typing.on_deadline(now.instant, changes);
-            s.tell_typing(channel, changes);
-            std::vector<Conflation::Item> items;
-            channel.conflation.on_deadline(s.space(channel.ref).conflate, now.instant, items);
-            s.tell_conflated(channel, items);
-            if (channel.history) { channel.history->on_deadline(now.instant); }
-            const std::uint64_t before = channel.presence.timeouts();
-            channel.presence.on_deadline(now, s.presence_limits());
-            s.counters.leaves_timeout += channel.presence.timeouts() - before;
-            s.settle(channel);
+            if (due.at >= channel.scheduled) { s.on_home_deadline(channel); }   // Else of an earlier channel here.
         }
     }
 }
 
-bool Shard::idle() const {
-    if (state_->session_count > 0) { return false; }
-    return std::none_of(state_->homes.begin(), state_->homes.end(),
-                        [](const auto& channel) { return channel && channel->presence.count() > 0; });
-}
+bool Shard::idle() const { return state_->session_count == 0; }
 
 ShardStats Shard::stats() const {
     ShardStats stats = state_->counters;
     stats.connections = state_->session_count;
     stats.channels = state_->home_index.size();
     for (const auto& channel : state_->homes) {
-        if (channel) { stats.presence_members += channel->presence.count(); }
+        if (channel) { stats.presence_members += channel->view.count(); }
     }
+    stats.unreachable_partitions =
+        static_cast<std::uint64_t>(std::count(state_->unreachable.begin(), state_->unreachable.end(), true));
     return stats;
 }
 

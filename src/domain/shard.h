@@ -2,7 +2,8 @@
 // One core's share of a node, as a pure state machine: the sessions it accepted, the hub that knows
 // who listens here, and the channels and users whose home it is. Events in, effects out.
 //
-//   transport -> Shard (sessions) --Mail--> Shard (home) --Mail--> Shards (hub) -> transport
+//   transport -> Shard (sessions) --Mail--> Shard (home) --AskEngine--> engine --EngineEvent-->
+//                                           Shard (home) --Mail--> Shards (hub) -> transport
 //
 // A shard that mails itself goes through the same queue, so one shard and four behave alike.
 
@@ -18,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 #include "codec/backend.h"
+#include "domain/engine.h"
 #include "domain/session_ref.h"
 #include "domain/settings.h"
 
@@ -53,7 +55,8 @@ struct AuthorizeRequest {              // Ask the application's authorize_url; a
 };
 struct Mail;                           // domain/mail.h; a value, may cross threads.
 struct MailTo { std::uint32_t shard = 0; std::unique_ptr<Mail> mail; };
-using Effect = std::variant<Send, Fanout, Close, HoldInput, BackendReply, AuthorizeRequest, MailTo>;
+struct AskEngine { std::unique_ptr<EngineCall> call; };   // What comes of it goes to on_engine.
+using Effect = std::variant<Send, Fanout, Close, HoldInput, BackendReply, AuthorizeRequest, MailTo, AskEngine>;
 using Effects = std::vector<Effect>;
 
 struct ShardIdentity {
@@ -88,7 +91,7 @@ struct ShardStats {
     LatencyHistogram join_to_seen;           // From the oldest change told to its fan-out on a shard.
     std::uint64_t connections = 0, channels = 0, presence_members = 0;
     std::uint64_t received = 0, sent = 0, recoveries_true = 0, recoveries_false = 0;
-    std::uint64_t leaves_clean = 0, leaves_timeout = 0, leaves_kicked = 0, leaves_drain = 0;
+    std::uint64_t unreachable_partitions = 0;   // For which the engine is out of reach.
 };
 
 class Shard {
@@ -104,6 +107,8 @@ class Shard {
     // The peer is gone. `code`: what the peer's close frame said, the code we closed with, or 1006.
     void on_closed(SessionId session, std::uint16_t code, Now now, Effects& out);
     void on_mail(Mail& mail, Now now, Effects& out);
+    // All events that one call to the engine gave go in before the effects of the first are performed.
+    void on_engine(EngineEvent& event, Now now, Effects& out);
     void on_backend(std::uint64_t token, std::size_t app, codec::backend::Request request, Now now, Effects& out);
     void on_authorized(SessionId session, std::uint64_t ticket, bool allow, std::optional<std::string> data, Now now, Effects& out);
     void on_settings(std::shared_ptr<const Settings> settings, Now now, Effects& out);
@@ -113,7 +118,7 @@ class Shard {
     std::optional<Instant> next_deadline() const;
     void on_deadline(Now now, Effects& out);
 
-    // No session and no linger left: a draining node may end.
+    // No session left: a draining node may end once its engine is idle, too.
     bool idle() const;
     ShardStats stats() const;
 

@@ -1,6 +1,6 @@
 #pragma once
 // The inside of a shard, shared by the files that tell one story each: connect, commands, hub, home,
-// user_home, backend. Nothing outside src/domain includes it.
+// home_lane, home_join, home_publish, user_home, calls, backend. Nothing outside src/domain includes it.
 
 #include <algorithm>
 #include <deque>
@@ -15,13 +15,10 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "codec/native.h"
-#include "domain/conflation.h"
-#include "domain/history.h"
+#include "domain/home_channel.h"
 #include "domain/mail.h"
 #include "domain/permissions.h"
-#include "domain/presence.h"
 #include "domain/shard.h"
-#include "domain/typing.h"
 
 namespace starling::domain {
 
@@ -122,39 +119,6 @@ struct HubChannel {
     std::string key;
     std::uint32_t references = 0;            // Subscriptions, pending ones too; 0: free.
     std::vector<HubEntry> entries;
-};
-
-// The first result for an idempotency key, for key_ttl.
-struct KeyCache {
-    struct Seen {
-        std::string message_id;
-        std::optional<Position> position;
-    };
-    std::map<std::string, Seen, std::less<>> results;
-    std::deque<std::pair<Instant, std::string>> expiry;
-    void expire(Instant now);
-    void remember(std::string key, Seen seen, Instant until);
-};
-
-struct HomeChannel {
-    ChannelRef ref;
-    std::string key;
-    std::vector<bool> listeners;             // By shard.
-    std::optional<History> history;
-    Presence presence;
-    Typing typing;
-    Conflation conflation;
-    KeyCache keys;
-    Instant scheduled = Instant::max();
-    bool restarted = false;                  // Its epoch is not the shard's first: must be remembered.
-};
-
-struct UserHome {
-    std::string user_id;
-    std::vector<SessionRef> sessions;
-    std::optional<History> log;
-    std::uint64_t acknowledged = 0;
-    KeyCache keys;
 };
 
 struct Ended {
@@ -264,44 +228,109 @@ struct Shard::State {
     void on(JoinedMail& mail);
     void on(PartedMail& mail);
     void on(ReplyMail& mail);
-    void on(BounceMail& mail);
+    void on(DirectMail& mail);
     void on(DeliverMail& mail);
     void on(PresenceMail& mail);
     void on(EndAllMail& mail);
     void on(UserFrameMail& mail);
 
-    // --- home.cpp ---
+    // --- home.cpp: what a home hears and tells ---
     std::vector<std::unique_ptr<HomeChannel>> homes;
     std::vector<std::uint32_t> free_homes;
     StringMap<std::uint32_t> home_index;
-    std::string first_epoch;
-    PresenceLimits presence_limits() const;
+    std::vector<bool> unreachable;                    // By partition.
+    PresenceLimits presence_limits() const { return {settings->list_limit, settings->count_interval}; }
+    HistoryLimits log_limits(const ChannelRef& ref) const;
+    bool stale(const HomeChannel& channel) const { return channel.stale || unreachable[channel.partition]; }
     HomeChannel* find_home(const ChannelRef& ref);
     HomeChannel& home(const ChannelRef& ref);
+    void listen(HomeChannel& channel);
     void settle(HomeChannel& channel);                // Tells what is due, schedules the rest, or lets go.
     void deliver(HomeChannel& channel, DeliverMail mail);
     void tell_presence(HomeChannel& channel);
     void tell_typing(HomeChannel& channel, const std::vector<TypingChange>& changes);
-    void tell_conflated(HomeChannel& channel, const std::vector<Conflation::Item>& items);
-    std::expected<backend::PublishResult, Error> publish(HomeChannel& channel, PublishMail& mail);
+    void end_presence(HomeChannel& channel, const std::string& user, SessionRef session, Departure how);
+    void on_home_deadline(HomeChannel& channel);
+    void on(ListenMail& mail);
+    void on(ReadyMail& mail);
+    void on(Listening& event);
+    void on(MembersChanged& event);
+    void on(Broken& event);
+    void on(TypingHeard& event);
+    void on(Reach& event);
+
+    // --- home_lane.cpp: the order of requests and their replies ---
+    void take(HomeChannel& channel, SessionRef session, LaneItem item);
+    void advance(HomeChannel& channel, SessionRef session);
+    void done(HomeChannel& channel, SessionRef session);   // What made the lane busy is answered.
+    void drop_lane(HomeChannel& channel, UnsubscribeMail& leave);
+    void run(HomeChannel& channel, UnsubscribeMail& leave);
+    void run(HomeChannel& channel, TypingMail& typing);
+    void run(HomeChannel& channel, PresenceUpdateMail& update);
+    void run(HomeChannel& channel, ReadMail& read);
+    void run(HomeChannel& channel, BounceMail& bounce);
+    void reply_presence(HomeChannel& channel, ReadMail& read);
     void on(SubscribeMail& mail);
     void on(UnsubscribeMail& mail);
-    void on(PublishMail& mail);
     void on(TypingMail& mail);
     void on(PresenceUpdateMail& mail);
     void on(ReadMail& mail);
-    void on(ListenMail& mail);
-    void delete_history(const ChannelRef& ref);
+    void on(BounceMail& mail);
+
+    // --- home_join.cpp ---
+    void run(HomeChannel& channel, SubscribeMail& join);
+    void advance_join(HomeChannel& channel, Lane& lane);
+    void complete_join(HomeChannel& channel, Lane& lane, ReadAnswer* answer);
+    void on(Entered& event);
+    void on_join_read(HomeChannel& channel, SessionRef session, ReadAnswer& answer);
+
+    // --- home_publish.cpp: messages ---
+    void run(HomeChannel& channel, PublishMail& publication);
+    void publish(PublishMail& publication);
+    void tell_conflated(HomeChannel& channel, const std::vector<Conflation::Item>& items);
+    void on(PublishMail& mail);
+    void on(Published& event);
+    void on(Delivered& event);
+    void on(Ingress& event);
+
+    // --- calls.cpp: the engine's answers find who asked ---
+    CallId call_ids = 0;
+    tsl::robin_map<CallId, PendingCall> calls;
+    void tell_engine(auto call) {
+        out->push_back(AskEngine{std::make_unique<EngineCall>(std::move(call))});
+    }
+    CallId expect(ChannelRef channel, auto what) {
+        calls.emplace(++call_ids, PendingCall{std::move(channel), std::move(what)});
+        return call_ids;
+    }
+    std::optional<PendingCall> take_call(CallId id);
+    void on(ReadAnswer& event);
+    void on(Erased& event);
+    // Told only by an engine that has other nodes.
+    void on(Heard&) {}
+    void on(Doubt&) {}
+    void on(Peers&) {}
 
     // --- user_home.cpp ---
     StringMap<UserHome> user_homes;
-    UserHome& user_home(std::uint32_t app, const std::string& user);
-    void let_go(std::uint32_t app, const std::string& user);
+    ChannelRef user_ref(std::uint32_t app, std::string_view user) const { return {app, "@" + std::string(user)}; }
+    HistoryLimits notification_limits() const { return {settings->notifications_size, settings->notifications_ttl}; }
+    UserHome* find_user(const ChannelRef& ref);
+    void let_go(const ChannelRef& ref);
+    void read_for(UserHome& home, UserHome::Attaching& attaching);
+    void renew(UserHome& home);
+    void on_user_listening(UserHome& home, Listening& event);
+    void on_user_broken(UserHome& home, Broken& event);
+    void on_notification(UserHome& home, Delivered& event);
+    void on_attach_read(UserHome& home, SessionRef session, ReadAnswer& answer);
+    void on_renewal_read(UserHome& home, CallId call, ReadAnswer& answer);
     void on(AttachMail& mail);
     void on(DetachMail& mail);
     void on(AckMail& mail);
     void on(NotifyMail& mail);
-    void tell_user(UserHome& home, std::uint32_t app, SharedBytes text, std::optional<SessionRef> except);
+    void on(Acknowledged& event);
+    void on(AcknowledgedElsewhere& event);
+    void tell_user(UserHome& home, SharedBytes text, std::optional<SessionRef> except);
 
     // --- backend.cpp ---
     std::map<std::uint64_t, Gathering> gathering;
@@ -311,6 +340,8 @@ struct Shard::State {
     void on(AskMail& mail);
     void on(AnswerMail& mail);
     void finish(std::uint64_t token, Gathering& gathered);
+    void ask_presence(AskMail& asked);
+    backend::Reply presence_reply(HomeChannel& channel, const AskMail& asked);
 };
 
 // Keys of this process's maps: an app's names never meet another's.

@@ -4,15 +4,22 @@
 
 namespace starling::domain {
 
-void Typing::on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
+bool Typing::on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
                       std::vector<TypingChange>& out) {
-    const auto it = entries_.find(user);
-    if (it != entries_.end()) {
-        it->second = {now + timeout, by};
-        return;
-    }
-    entries_.emplace(std::string(user), Entry{now + timeout, by});
-    out.push_back({std::string(user), true});
+    const auto [it, fresh] = entries_.try_emplace(std::string(user));
+    Entry& entry = it->second;
+    entry.ends = now + timeout;
+    entry.by = by;
+    if (fresh) { out.push_back({it->first, true}); }
+    if (!fresh && entry.passed_on != Instant{} && now < entry.passed_on + kPassOnEvery) { return false; }
+    entry.passed_on = now;
+    return true;
+}
+
+void Typing::on_heard(std::string_view user, Duration timeout, Instant now, std::vector<TypingChange>& out) {
+    const auto [it, fresh] = entries_.try_emplace(std::string(user));
+    it->second = {now + timeout, {}, {}};
+    if (fresh) { out.push_back({it->first, true}); }
 }
 
 void Typing::on_stop(std::string_view user, std::vector<TypingChange>& out) {

@@ -1,6 +1,6 @@
 #pragma once
-// Who is typing in one channel. A user who stops refreshing is dropped after the timeout, so a lost
-// "stop" heals itself.
+// Who is typing in one channel, on any node. A user who stops refreshing is dropped after the timeout, so a
+// lost "stop" heals itself.
 
 #include <map>
 #include <optional>
@@ -21,9 +21,12 @@ struct TypingChange {
 
 class Typing {
  public:
-    // `by` is the connection that types; absent for the backend.
-    void on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
+    static constexpr Duration kPassOnEvery = 3s;
+    // `by` is the connection that types; absent for the backend. True: the other nodes are to hear of it.
+    bool on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
                   std::vector<TypingChange>& out);
+    // Another node says so.
+    void on_heard(std::string_view user, Duration timeout, Instant now, std::vector<TypingChange>& out);
     void on_stop(std::string_view user, std::vector<TypingChange>& out);
     // The connection left the channel or broke: what it typed last ends.
     void on_gone(std::string_view user, SessionRef by, std::vector<TypingChange>& out);
@@ -37,6 +40,7 @@ class Typing {
     struct Entry {
         Instant ends;
         std::optional<SessionRef> by;
+        Instant passed_on{};
     };
     std::map<std::string, Entry, std::less<>> entries_;
 };

@@ -46,5 +46,19 @@ TEST(Typing, LeavesOutOneself) {
     EXPECT_THAT(typing.users_except("ada"), ElementsAre("bob"));
 }
 
+TEST(Typing, OtherNodesHearAtTheStartAndEachThreeSeconds) {
+    Typing typing;
+    std::vector<TypingChange> out;
+    const Instant start = Instant{} + 1h;
+    EXPECT_TRUE(typing.on_start("ada", {}, 5s, start, out));
+    EXPECT_FALSE(typing.on_start("ada", {}, 5s, start + 2s, out));
+    EXPECT_TRUE(typing.on_start("ada", {}, 5s, start + 3s, out));
+    typing.on_heard("ada", 5s, start + 4s, out);
+    EXPECT_TRUE(typing.on_start("ada", {}, 5s, start + 5s, out)) << "the other node's word is not ours";
+    EXPECT_EQ(out.size(), 1U);
+    typing.on_deadline(start + 10s, out);
+    EXPECT_TRUE(typing.empty());
+}
+
 }  // namespace
 }  // namespace starling::domain

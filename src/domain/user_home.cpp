@@ -1,117 +1,214 @@
-// The home of a user: its connections on all shards, its notifications and how far they are read.
+// The home of a user: its connections on all shards of this node, and its notifications, which are the channel
+// "@" + user id.
 
 #include "domain/state.h"
 
 namespace starling::domain {
 
-UserHome& Shard::State::user_home(std::uint32_t app, const std::string& user) {
-    UserHome& home = user_homes[key_of(app, user)];
-    if (home.user_id.empty()) { home.user_id = user; }
-    if (home.log) { home.log->on_deadline(now.instant); }
-    return home;
+UserHome* Shard::State::find_user(const ChannelRef& ref) {
+    if (!ref.name.starts_with('@')) { return nullptr; }
+    const auto it = user_homes.find(key_of(ref.app, ref.name));
+    return it == user_homes.end() ? nullptr : &it.value();
 }
 
-// A user with nothing to remember costs nothing: the first epoch is the shard's.
-void Shard::State::let_go(std::uint32_t app, const std::string& user) {
-    const auto it = user_homes.find(key_of(app, user));
-    if (it != user_homes.end() && it->second.sessions.empty() && !it->second.log) { user_homes.erase(it); }
+// With the last connection the user's channel is left, once it is known to be listened to.
+void Shard::State::let_go(const ChannelRef& ref) {
+    const UserHome* home = find_user(ref);
+    if (home == nullptr || !home->sessions.empty() || !home->attaching.empty() || home->hearing == Hearing::asked) { return; }
+    tell_engine(Unlisten{ref});
+    user_homes.erase(key_of(ref.app, ref.name));
 }
 
 void Shard::State::on(AttachMail& attach_mail) {
-    UserHome& home = user_home(attach_mail.app, attach_mail.user_id);
-    AttachedMail answer{.session = attach_mail.session.id, .refused = {}, .notifications = {}};
+    ChannelRef ref = user_ref(attach_mail.app, attach_mail.user_id);
+    UserHome& home = user_homes[key_of(ref.app, ref.name)];
     const std::uint32_t limit = settings->connections_per_user;
-    if (limit != 0 && home.sessions.size() >= limit) {
-        answer.refused = Error{ErrorCode::limit_exceeded, "user: connections_per_user is " + std::to_string(limit)};
-        mail(attach_mail.session.shard, std::move(answer));
+    if (limit != 0 && home.sessions.size() + home.attaching.size() >= limit) {
+        AttachedMail refused{.session = attach_mail.session.id};
+        refused.refused = Error{ErrorCode::limit_exceeded, "user: connections_per_user is " + std::to_string(limit)};
+        mail(attach_mail.session.shard, std::move(refused));
         return;
     }
-    home.sessions.push_back(attach_mail.session);
-    auto& state = answer.notifications;
-    state.position = home.log ? home.log->top() : Position{first_epoch, 0, ""};
-    std::expected<std::vector<Message>, RecoverFailure> missed = std::unexpected(RecoverFailure::epoch);
-    if (home.log && attach_mail.notifications) {
-        missed = home.log->recover(*attach_mail.notifications, SIZE_MAX, settings->recover_bytes);
-    } else if (!home.log && (!attach_mail.notifications || *attach_mail.notifications == state.position)) {
-        missed = std::vector<Message>{};
+    if (home.hearing == Hearing::off) {
+        home.ref = ref;
+        home.user_id = attach_mail.user_id;
+        home.partition = partition_of(ref, settings->partitions);
+        home.hearing = Hearing::asked;
+        tell_engine(Listen{std::move(ref), notification_limits()});
     }
-    state.recovered = missed.has_value();
-    if (missed) {
-        state.messages = std::move(*missed);
-    } else if (home.log) {
-        // Without a position that the log continues: what is kept after the acknowledged one, the newest
-        // where that is more than one answer may hold.
-        const std::uint64_t first = home.log->top().offset + 1 - home.log->messages().size();
-        const bool asked = attach_mail.notifications.has_value();
-        state.recovered = !asked && first <= home.acknowledged + 1;
-        std::size_t bytes = 0;
-        for (auto it = home.log->messages().rbegin(); it != home.log->messages().rend(); ++it) {
-            if (it->offset <= home.acknowledged) { break; }
-            bytes += it->data.size() + 128;
-            if (bytes > settings->recover_bytes) {
-                state.recovered = false;
-                break;
-            }
-            state.messages.push_back(*it);
-        }
-        std::reverse(state.messages.begin(), state.messages.end());
+    home.attaching.push_back({.mail = std::move(attach_mail)});
+    if (home.hearing == Hearing::ready) { read_for(home, home.attaching.back()); }
+}
+
+// With a position: all after it. Without one, or where the log does not continue it: what is kept after the
+// acknowledged offset, found by paging back.
+void Shard::State::read_for(UserHome& home, UserHome::Attaching& attaching) {
+    const auto& position = attaching.mail.notifications;
+    Read call{.channel = home.ref, .recover = position.has_value() && !attaching.refused};
+    if (call.recover) { call.since = position; }
+    call.limit = settings->notifications_size;
+    call.reverse = !call.recover;
+    call.messages_max = settings->notifications_size;
+    call.bytes_max = settings->recover_bytes;
+    call.log = notification_limits();
+    call.call = attaching.read = expect(home.ref, AttachCall{attaching.mail.session});
+    tell_engine(std::move(call));
+}
+
+namespace {
+
+// The newest kept, newest first, become what is missing after the acknowledged one.
+native::NotificationState unread(ReadResult& page) {
+    native::NotificationState state;
+    state.position = page.top.value_or(Position{});
+    std::uint64_t next = state.position.offset + 1;
+    for (Message& message : page.messages) {
+        if (message.offset <= page.acknowledged) { break; }
+        next = message.offset;
+        state.messages.push_back(std::move(message));
     }
-    mail(attach_mail.session.shard, std::move(answer));
+    std::reverse(state.messages.begin(), state.messages.end());
+    state.recovered = next <= page.acknowledged + 1;
+    return state;
+}
+
+}  // namespace
+
+void Shard::State::on_attach_read(UserHome& home, SessionRef session, ReadAnswer& answer) {
+    const auto it = std::find_if(home.attaching.begin(), home.attaching.end(), [&](const UserHome::Attaching& attaching) {
+        return attaching.mail.session == session && attaching.read == answer.call;
+    });
+    if (it == home.attaching.end()) { return; }
+    AttachedMail attached{.session = session.id, .refused = {}, .notifications = {}};
+    if (answer.result && it->mail.notifications && !it->refused) {
+        attached.notifications.position = answer.result->top.value_or(Position{});
+        attached.notifications.messages = std::move(answer.result->messages);
+    } else if (answer.result) {
+        attached.notifications = unread(*answer.result);
+        if (it->refused) { attached.notifications.recovered = false; }
+    } else if (std::holds_alternative<RecoverFailure>(answer.result.error().why) && !it->refused) {
+        it->refused = true;
+        read_for(home, *it);
+        return;
+    } else {
+        // The engine is out of reach: the client is connected all the same and told the rest when it is back.
+        home.stale = true;
+        attached.notifications.position = home.top.value_or(Position{});
+        attached.notifications.recovered = false;
+    }
+    home.attaching.erase(it);
+    home.sessions.push_back(session);
+    mail(session.shard, std::move(attached));
+}
+
+void Shard::State::on_user_listening(UserHome& home, Listening& event) {
+    home.top = std::move(event.top);
+    home.stale = event.stale;
+    if (home.hearing != Hearing::asked) { return; }
+    home.hearing = Hearing::ready;
+    for (auto& attaching : home.attaching) { read_for(home, attaching); }
+    let_go(event.channel);
 }
 
 void Shard::State::on(DetachMail& detach) {
-    const auto it = user_homes.find(key_of(detach.app, detach.user_id));
-    if (it == user_homes.end()) { return; }
-    std::erase(it.value().sessions, detach.session);
-    let_go(detach.app, detach.user_id);
+    const ChannelRef ref = user_ref(detach.app, detach.user_id);
+    UserHome* home = find_user(ref);
+    if (home == nullptr) { return; }
+    std::erase(home->sessions, detach.session);
+    std::erase_if(home->attaching,
+                  [&](const UserHome::Attaching& attaching) { return attaching.mail.session == detach.session; });
+    let_go(ref);
 }
 
-void Shard::State::tell_user(UserHome& home, std::uint32_t app, SharedBytes text, std::optional<SessionRef> except) {
+void Shard::State::tell_user(UserHome& home, SharedBytes text, std::optional<SessionRef> except) {
     std::vector<bool> shards(self.count);
     for (const SessionRef& session : home.sessions) { shards[session.shard] = true; }
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {
-        if (shards[shard]) { mail(shard, UserFrameMail{app, home.user_id, text, except}); }
+        if (shards[shard]) { mail(shard, UserFrameMail{home.ref.app, home.user_id, text, except}); }
     }
+}
+
+void Shard::State::on_notification(UserHome& home, Delivered& event) {
+    if (home.hearing != Hearing::ready) { return; }
+    if (home.top) {
+        home.top->offset = event.message.offset;
+        home.top->id = event.message.id;
+    }
+    // What comes while the log is read anew is in that answer.
+    if (home.renewal != 0) { return; }
+    tell_user(home, shared(native::encode_notification(event.message)), {});
+}
+
+// The position began anew: the connections that are there are told what is unread.
+void Shard::State::renew(UserHome& home) {
+    if (home.sessions.empty()) { return; }
+    Read call{.channel = home.ref};
+    call.limit = settings->notifications_size;
+    call.reverse = true;
+    call.bytes_max = settings->recover_bytes;
+    call.log = notification_limits();
+    call.call = home.renewal = expect(home.ref, RenewCall{});
+    tell_engine(std::move(call));
+}
+
+void Shard::State::on_user_broken(UserHome& home, Broken& event) {
+    home.top = std::move(event.top);
+    renew(home);
+}
+
+void Shard::State::on_renewal_read(UserHome& home, CallId call, ReadAnswer& answer) {
+    if (home.renewal != call) { return; }
+    home.renewal = 0;
+    native::NotificationState state;
+    if (answer.result) {
+        home.top = answer.result->top;
+        state = unread(*answer.result);
+    } else {
+        home.stale = true;                   // Read again when the engine is back.
+        state.position = home.top.value_or(Position{});
+    }
+    state.recovered = false;
+    tell_user(home, shared(native::encode_notifications(state)), {});
 }
 
 void Shard::State::on(AckMail& ack) {
-    UserHome& home = user_home(ack.app, ack.user_id);
-    const std::uint64_t newest = home.log ? home.log->top().offset : 0;
-    std::string answer;
-    if (ack.offset > newest) {
-        answer = native::encode_error(ack.request, {ErrorCode::bad_request, "offset: " + std::to_string(ack.offset) +
-                                                                                " is past the newest, " +
-                                                                                std::to_string(newest)});
-    } else {
-        if (ack.request) { answer = native::encode_ok(ack.request); }
-        if (ack.offset > home.acknowledged) {
-            home.acknowledged = ack.offset;
-            tell_user(home, ack.app, shared(native::encode_notification_acked(ack.offset)), ack.session);
-        }
+    ChannelRef ref = user_ref(ack.app, ack.user_id);
+    Acknowledge call{.channel = ref, .offset = ack.offset, .except = connection_id(ack.session)};
+    call.call = expect(std::move(ref), AckCall{ack.session, ack.request, ack.offset});
+    tell_engine(std::move(call));
+}
+
+void Shard::State::on(Acknowledged& event) {
+    const auto call = take_call(event.call);
+    const auto* ack = call ? std::get_if<AckCall>(&call->what) : nullptr;
+    if (ack == nullptr) { return; }
+    std::string text;
+    if (event.error) {
+        text = native::encode_error(ack->request, *event.error);
+    } else if (ack->offset > event.newest) {
+        text = native::encode_error(ack->request, {ErrorCode::bad_request, "offset: " + std::to_string(ack->offset) +
+                                                                               " is past the newest, " +
+                                                                               std::to_string(event.newest)});
+    } else if (ack->request) {
+        text = native::encode_ok(ack->request);
     }
-    if (!answer.empty()) { mail(ack.session.shard, ReplyMail{ack.session.id, shared(answer)}); }
+    if (!text.empty()) { mail(ack->session.shard, ReplyMail{ack->session.id, shared(text)}); }
+}
+
+void Shard::State::on(AcknowledgedElsewhere& event) {
+    UserHome* home = find_user(event.channel);
+    if (home == nullptr) { return; }
+    tell_user(*home, shared(native::encode_notification_acked(event.offset)), parse_connection_id(event.except));
 }
 
 void Shard::State::on(NotifyMail& notify) {
-    UserHome& home = user_home(notify.app, notify.user_id);
-    home.keys.expire(now.instant);
-    backend::PublishResult result{.message_id = notify.message.id, .position = {}, .duplicate = false, .devices = 0};
-    const auto seen = notify.key ? home.keys.results.find(*notify.key) : home.keys.results.end();
-    if (seen != home.keys.results.end()) {
-        result = {seen->second.message_id, seen->second.position, true, 0};
-    } else {
-        if (!home.log) { home.log.emplace(first_epoch); }
-        const Message& kept =
-            home.log->append(std::move(notify.message),
-                             {settings->notifications_size, settings->notifications_ttl}, now.instant);
-        result.position = home.log->top();
-        result.devices = home.sessions.size();
-        tell_user(home, notify.app, shared(native::encode_notification(kept)), {});
-        if (notify.key) {
-            home.keys.remember(*notify.key, {result.message_id, result.position}, now.instant + settings->key_ttl);
-        }
-    }
-    mail(notify.token_shard, PublishAnswerMail{notify.token, notify.part, std::move(result)});
+    ChannelRef ref = user_ref(notify.app, notify.user_id);
+    Publish call{.channel = ref, .message = std::move(notify.message), .key = std::move(notify.key)};
+    call.log = notification_limits();
+    call.key_ttl = settings->key_ttl;
+    call.call = expect(std::move(ref), PublishCall{.token = notify.token, .token_shard = notify.token_shard,
+                                                   .part = notify.part});
+    tell_engine(std::move(call));
 }
 
 }  // namespace starling::domain

@@ -1,6 +1,7 @@
 #pragma once
 // The two engines behind one face. The driver gives the calls of its shard, the bytes of its links and the time;
-// it performs the actions and hands the events to the shard.
+// it performs the actions and hands the events to the shard: all that one Output holds, before it performs the
+// effects of the first of them.
 
 #include <optional>
 #include <string_view>
@@ -15,6 +16,11 @@ struct Output {
     domain::EngineEvents events;
 };
 
+// Leaves that this node told, by cause (starling_presence_leaves_total).
+struct LeaveCounts {
+    std::uint64_t clean = 0, timeout = 0, node_down = 0, kicked = 0, drain = 0;
+};
+
 class Engine {
  public:
     virtual ~Engine() = default;
@@ -27,6 +33,9 @@ class Engine {
     virtual void on_deadline(Now now, Output& out) = 0;
     // After Retire: nothing lingers and no lease is left, so the process may end.
     virtual bool idle() const = 0;
+    // A reload changed presence.linger_ms.
+    virtual void on_linger(Duration) {}
+    virtual LeaveCounts leaves() const { return {}; }
 };
 
 }  // namespace starling::engine

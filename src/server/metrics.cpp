@@ -52,7 +52,12 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
         sum.domain.sent += part.domain.sent;
         sum.domain.recoveries_true += part.domain.recoveries_true;
         sum.domain.recoveries_false += part.domain.recoveries_false;
-        sum.domain.leaves_timeout += part.domain.leaves_timeout;
+        sum.domain.unreachable_partitions += part.domain.unreachable_partitions;
+        sum.leaves.clean += part.leaves.clean;
+        sum.leaves.timeout += part.leaves.timeout;
+        sum.leaves.node_down += part.leaves.node_down;
+        sum.leaves.kicked += part.leaves.kicked;
+        sum.leaves.drain += part.leaves.drain;
         sum.domain.publish_to_delivery.add(part.domain.publish_to_delivery);
         sum.domain.join_to_seen.add(part.domain.join_to_seen);
         sum.opened += part.opened;
@@ -80,14 +85,22 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
     out.one("starling_slow_consumers_total", "counter", "Connections closed because their queue was full.", number(sum.slow_consumers));
     out.one("starling_queue_bytes", "gauge", "Bytes that wait to be sent.", number(sum.queue_bytes));
     out.one("starling_http_requests_total", "counter", "HTTP requests.", number(sum.http_requests));
-    out.head("starling_presence_leaves_total", "counter", "Leaves after a linger ran out, by cause.");
-    out.sample("starling_presence_leaves_total{cause=\"timeout\"}", number(sum.domain.leaves_timeout));
+    out.head("starling_presence_leaves_total", "counter", "Users that left a channel, by cause.");
+    const std::pair<const char*, std::uint64_t> causes[] = {{"clean", sum.leaves.clean},
+                                                            {"timeout", sum.leaves.timeout},
+                                                            {"node_down", sum.leaves.node_down},
+                                                            {"kicked", sum.leaves.kicked},
+                                                            {"drain", sum.leaves.drain}};
+    for (const auto& [cause, count] : causes) {
+        out.sample(std::string("starling_presence_leaves_total{cause=\"") + cause + "\"}", number(count));
+    }
     out.histogram("starling_publish_to_delivery_seconds", "From a publisher's frame to its fan-out, once a listening shard.",
                   sum.domain.publish_to_delivery);
     out.histogram("starling_join_to_seen_seconds", "From the oldest presence change in a window to its fan-out, once a listening shard.",
                   sum.domain.join_to_seen);
     out.one("starling_ingress_dropped_total", "counter", "Messages by Redis PUBLISH that were dropped; the embedded engine has no such way in.", 0);
-    out.one("starling_engine_up", "gauge", "1 while the engine is reachable; the embedded one always is.", 1);
+    out.one("starling_engine_up", "gauge", "1 while the engine is reachable; the embedded one always is.",
+            sum.domain.unreachable_partitions == 0 ? 1 : 0);
     out.one("starling_loop_delay_seconds", "gauge", "The longest turn of any loop since the last scrape.", sum.loop_delay_seconds);
     out.head("starling_build_info", "gauge", "The version of this binary.");
     out.sample("starling_build_info{version=\"" STARLING_VERSION "\"}", 1);

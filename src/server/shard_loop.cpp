@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "server/engine_factory.h"
 #include "server/peer.h"
 
 namespace starling::server {
@@ -36,7 +37,8 @@ Shared::Shared(std::size_t shards) {
 
 ShardLoop::ShardLoop(domain::ShardIdentity identity, std::shared_ptr<const Runtime> runtime, Shared& shared)
     : identity_(std::move(identity)), runtime_(std::move(runtime)), shared_(shared), now_(read_clocks()),
-      shard_(identity_, runtime_->settings, now_), frames_(std::make_unique<Frames>()) {
+      shard_(identity_, runtime_->settings, now_), engine_(make_engine(*runtime_, identity_)),
+      frames_(std::make_unique<Frames>()) {
     transport_.watch(shared_.mailboxes[identity_.index]->event());
 }
 
@@ -140,6 +142,7 @@ void ShardLoop::on_post(Post& post) {
         runtime_ = std::move(settings->runtime);
         transport_.set_tls(kPublic, runtime_->tls);
         shard_.on_settings(runtime_->settings, now_, effects_);
+        engine_->on_linger(runtime_->settings->linger);
     } else if (auto* drain = std::get_if<DrainPost>(&post)) {
         drained_ = true;
         shard_.on_drain(drain->window, now_, effects_);
@@ -187,6 +190,9 @@ void ShardLoop::perform(domain::Effect& effect) {
         } else {
             shared_.mailboxes[mail->shard]->send(std::move(mail->mail));
         }
+    } else if (auto* ask = std::get_if<domain::AskEngine>(&effect)) {
+        engine_->on_call(*ask->call, now_, output_);
+        take_output();
     } else if (auto* close = std::get_if<domain::Close>(&effect)) {
         if (close->code == close_code::unauthenticated && runtime_->keys) { runtime_->keys->on_unknown_key(); }
         if (Peer* peer = peer_of(close->session)) {
@@ -197,16 +203,23 @@ void ShardLoop::perform(domain::Effect& effect) {
         if (Peer* peer = peer_of(held->session)) { hold(*peer, held->hold); }
     } else if (auto* reply = std::get_if<domain::BackendReply>(&effect)) {
         on_backend_reply(reply->token, std::move(reply->reply));
-    } else if (auto* ask = std::get_if<domain::AuthorizeRequest>(&effect)) {
+    } else if (auto* authorize = std::get_if<domain::AuthorizeRequest>(&effect)) {
         auto* mailbox = shared_.mailboxes[identity_.index].get();
-        shared_.authorize.ask(std::move(ask->url), std::move(ask->body), {ask->session, ask->ticket, false, {}},
+        shared_.authorize.ask(std::move(authorize->url), std::move(authorize->body),
+                              {authorize->session, authorize->ticket, false, {}},
                               [mailbox](AuthorizeAnswer answer) { mailbox->send(std::move(answer)); });
     }
+}
+
+void ShardLoop::take_output() {
+    for (auto& event : output_.events) { shard_.on_engine(event, now_, effects_); }
+    output_.events.clear();
 }
 
 LoopStats ShardLoop::stats() {
     LoopStats out = counters_;
     out.domain = shard_.stats();
+    out.leaves = engine_->leaves();
     for (const auto& peer : peers_) {
         if (peer) { out.queue_bytes += transport_.queued_bytes(peer->id); }
     }
@@ -215,12 +228,16 @@ LoopStats ShardLoop::stats() {
 }
 
 void ShardLoop::run() {
+    engine_->start(now_, output_);
+    take_output();
+    perform();
     while (!stopped_) {
         // Somebody cannot keep up with what we send: read nothing new until they have.
         const bool crowded = std::any_of(shared_.mailboxes.begin(), shared_.mailboxes.end(),
                                          [](const auto& mailbox) { return mailbox->crowded(); });
         Instant until = now_.instant + 1s;
         if (const auto next = shard_.next_deadline()) { until = std::min(until, *next); }
+        if (const auto next = engine_->next_deadline()) { until = std::min(until, *next); }
         if (!timers_.empty()) { until = std::min(until, timers_.top().at); }
         events_.clear();
         // Readable sockets stay readable: without the pause this loop would spin on them.
@@ -241,6 +258,8 @@ void ShardLoop::run() {
             peer->timer = Instant::max();
             on_timer(*peer);
         }
+        engine_->on_deadline(now_, output_);
+        take_output();
         shard_.on_deadline(now_, effects_);
         perform();
         transport_.expire(now_.instant);
@@ -253,7 +272,7 @@ void ShardLoop::run() {
         counters_.loop_delay_seconds =
             std::max(counters_.loop_delay_seconds,
                      std::chrono::duration<double>(read_clocks().instant - now_.instant).count());
-        if (drained_ && !reported_idle_ && websockets_ == 0 && shard_.idle()) {
+        if (drained_ && !reported_idle_ && websockets_ == 0 && shard_.idle() && engine_->idle()) {
             reported_idle_ = true;
             shared_.idle_loops.fetch_add(1, std::memory_order_relaxed);
         }

@@ -18,6 +18,7 @@
 #include "codec/websocket.h"
 #include "domain/mail.h"
 #include "domain/shard.h"
+#include "engine/engine.h"
 #include "net/mailbox.h"
 #include "net/transport.h"
 #include "server/authorize.h"
@@ -38,6 +39,7 @@ struct Runtime {
 
 struct LoopStats {
     domain::ShardStats domain;
+    engine::LeaveCounts leaves;
     std::uint64_t opened = 0, slow_consumers = 0, queue_bytes = 0, http_requests = 0;
     std::map<std::uint16_t, std::uint64_t> closed;
     double loop_delay_seconds = 0;           // The longest turn since the last look.
@@ -93,6 +95,7 @@ class ShardLoop {
     void on_post(Post& post);
     void perform();                          // All effects, and the mail to oneself, until none is left.
     void perform(domain::Effect& effect);
+    void take_output();                      // The engine's events go to the shard.
 
     // http_peer.cpp
     void on_http(Peer& peer, std::string_view bytes);
@@ -136,6 +139,8 @@ class ShardLoop {
     net::Transport transport_;
     Now now_;
     domain::Shard shard_;
+    std::unique_ptr<engine::Engine> engine_;
+    engine::Output output_;
     domain::Effects effects_;
     bool performing_ = false;
     bool stopped_ = false;

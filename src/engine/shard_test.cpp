@@ -1,5 +1,5 @@
-// Whole shards on virtual time: the tests drive one and two of them through wire text alone, and
-// everything must hold alike. The seed of the simulator.
+// Whole shards with the memory engine on virtual time: the tests drive one, two and four of them through wire
+// text alone, and everything must hold alike.
 
 #include "domain/shard.h"
 
@@ -9,9 +9,12 @@
 #include <deque>
 
 #include "domain/mail.h"
+#include "engine/memory.h"
 
-namespace starling::domain {
+namespace starling::engine {
 namespace {
+
+using namespace domain;
 
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -21,6 +24,7 @@ using testing::Not;
 std::shared_ptr<Settings> settings() {
     auto out = std::make_shared<Settings>();
     out->development = true;
+    out->partitions = 256;
     out->resume_secret = std::string(32, 's');
     AppSettings app;
     app.namespaces.push_back({.name = "", .allow = kAllRights, .history_size = 5});
@@ -48,6 +52,7 @@ class World {
             identity.count = shards;
             identity.seed = i + 1;
             shards_.push_back(std::make_unique<Shard>(identity, with, now()));
+            engines_.push_back(std::make_unique<Memory>(with->linger, i + 100));
         }
     }
     Now now() const { return {Instant{} + 1h + time_, 1000000 + time_ / 1ms}; }
@@ -80,14 +85,18 @@ class World {
         const Duration end = time_ + duration;
         while (true) {
             std::optional<Instant> next;
-            for (auto& shard : shards_) {
-                const auto deadline = shard->next_deadline();
-                if (deadline && (!next || *deadline < *next)) { next = deadline; }
+            for (std::uint32_t i = 0; i < shards_.size(); ++i) {
+                for (const auto deadline : {shards_[i]->next_deadline(), engines_[i]->next_deadline()}) {
+                    if (deadline && (!next || *deadline < *next)) { next = deadline; }
+                }
             }
             if (!next || *next > Instant{} + 1h + end) { break; }
             time_ = std::max(time_, *next - (Instant{} + 1h));
             for (std::uint32_t i = 0; i < shards_.size(); ++i) {
                 Effects out;
+                Output told;
+                engines_[i]->on_deadline(now(), told);
+                for (auto& event : told.events) { shards_[i]->on_engine(event, now(), out); }
                 shards_[i]->on_deadline(now(), out);
                 take(i, out);
             }
@@ -100,6 +109,7 @@ class World {
         for (auto& client : clients_) { client.frames.clear(); }
     }
     Shard& shard(std::uint32_t index) { return *shards_[index]; }
+    Memory& engine(std::uint32_t index) { return *engines_[index]; }
 
  private:
     void take(std::uint32_t from, Effects& effects) {
@@ -112,6 +122,12 @@ class World {
                 Effects out;
                 shards_[mail->shard]->on_mail(*mail->mail, now(), out);
                 for (auto& next : out) { queue.emplace_back(mail->shard, std::move(next)); }
+            } else if (auto* ask = std::get_if<AskEngine>(&effect)) {
+                Output told;
+                engines_[shard]->on_call(*ask->call, now(), told);
+                Effects out;
+                for (auto& event : told.events) { shards_[shard]->on_engine(event, now(), out); }
+                for (auto& next : out) { queue.emplace_back(shard, std::move(next)); }
             } else if (auto* send = std::get_if<Send>(&effect)) {
                 if (Client* client = find(shard, send->session)) { client->frames.emplace_back(send->text.view()); }
             } else if (auto* fanout = std::get_if<Fanout>(&effect)) {
@@ -133,6 +149,7 @@ class World {
     }
 
     std::vector<std::unique_ptr<Shard>> shards_;
+    std::vector<std::unique_ptr<Memory>> engines_;
     std::deque<Client> clients_;
     codec::backend::Reply reply_;
     Duration time_ = 0s;
@@ -312,7 +329,7 @@ TEST_P(Shards, ADrainTellsEachSessionItsOwnDelayAndEndsThemAll) {
     EXPECT_EQ(told, 20U);
     world.pass(12s);
     for (const auto* client : clients) { EXPECT_EQ(client->closed, 1012); }
-    for (std::uint32_t i = 0; i < GetParam(); ++i) { EXPECT_TRUE(world.shard(i).idle()); }
+    for (std::uint32_t i = 0; i < GetParam(); ++i) { EXPECT_TRUE(world.shard(i).idle() && world.engine(i).idle()); }
 }
 
 TEST_P(Shards, BadFramesAreToldAndAHundredthRefusedOneEndsTheConnection) {
@@ -329,4 +346,4 @@ TEST_P(Shards, BadFramesAreToldAndAHundredthRefusedOneEndsTheConnection) {
 }
 
 }  // namespace
-}  // namespace starling::domain
+}  // namespace starling::engine

@@ -1,0 +1,99 @@
+#pragma once
+// What a shard keeps of a channel and of a user whose home it is. Included by state.h alone.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "domain/conflation.h"
+#include "domain/mail.h"
+#include "domain/presence_holders.h"
+#include "domain/presence_view.h"
+#include "domain/typing.h"
+
+namespace starling::domain {
+
+// How far the home hears of the channel: `told` by Listening, `ready` once the members that follow it are in.
+enum class Hearing : std::uint8_t { off, asked, told, ready };
+
+// A subscribe on its way. It waits for the channel's chain, then for its user's Entered, then for the log.
+struct PendingJoin {
+    SubscribeMail mail;
+    CallId read = 0;                         // The log has been asked for.
+    bool entering = false;                   // Its Enter is not answered yet.
+};
+
+// Requests of one session for one channel are answered in order: publishes overlap, for the engine answers
+// them in order; anything else waits for what is before it.
+using LaneItem =
+    std::variant<SubscribeMail, UnsubscribeMail, PublishMail, TypingMail, PresenceUpdateMail, ReadMail, BounceMail>;
+struct Lane {
+    std::uint32_t publishes = 0;             // On their way.
+    bool busy = false;                       // Something else is on its way.
+    std::unique_ptr<PendingJoin> join;
+    std::unique_ptr<ReadMail> view_read;     // presence.get that waits for the view.
+    std::vector<LaneItem> waiting;
+    bool idle() const { return publishes == 0 && !busy && waiting.empty(); }
+};
+
+struct HomeChannel {
+    ChannelRef ref;
+    std::string key;
+    std::uint32_t partition = 0;
+    std::vector<bool> listeners;             // By shard.
+    Hearing hearing = Hearing::off;
+    bool stale = false;                      // Listening said so.
+    HistoryLimits log;                       // As the engine was told.
+    std::optional<Position> top;             // The last one delivered.
+    std::uint32_t view_waits = 0;            // Joins and reads that wait for the view or the log.
+    std::vector<AskMail> asks;               // Of the backend, for the view.
+    std::optional<Instant> leave_at;         // Nothing needs the channel's events; they go on until then.
+    PresenceView view;
+    PresenceHolders holders;
+    Typing typing;
+    Conflation conflation;
+    Instant conflated_at{};                  // The last message there.
+    std::map<SessionRef, Lane> lanes;
+    Instant scheduled = Instant::max();
+};
+
+struct UserHome {
+    struct Attaching {
+        AttachMail mail;
+        CallId read = 0;
+        bool refused = false;                // The log does not continue the position that the client gave.
+    };
+    ChannelRef ref;                          // "@" + user id
+    std::string user_id;
+    std::uint32_t partition = 0;
+    std::vector<SessionRef> sessions;        // Attached.
+    std::vector<Attaching> attaching;
+    Hearing hearing = Hearing::off;
+    bool stale = false;
+    std::optional<Position> top;
+    CallId renewal = 0;                      // The position began anew and the log is being read.
+};
+
+// What becomes of an answer of the engine.
+struct PublishCall {
+    std::optional<SessionRef> session;
+    codec::native::RequestId request;
+    std::uint64_t token = 0;
+    std::uint32_t token_shard = 0, part = 0;
+};
+struct JoinCall { SessionRef session; };
+struct HistoryCall { SessionRef session; codec::native::RequestId request; };
+struct BackendReadCall { std::uint64_t token = 0; std::uint32_t from = 0; };
+struct AttachCall { SessionRef session; };
+struct RenewCall {};
+struct EraseCall { std::uint64_t token = 0; std::uint32_t from = 0; };
+struct AckCall { SessionRef session; codec::native::RequestId request; std::uint64_t offset = 0; };
+struct PendingCall {
+    ChannelRef channel;
+    std::variant<PublishCall, JoinCall, HistoryCall, BackendReadCall, AttachCall, RenewCall, EraseCall, AckCall> what;
+};
+
+}  // namespace starling::domain

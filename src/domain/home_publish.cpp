@@ -1,0 +1,142 @@
+// Messages at the channel's home: out to the engine, and back in its order to those who listen.
+
+#include "domain/state.h"
+
+namespace starling::domain {
+
+void Shard::State::on(PublishMail& publication) {
+    const bool conflates = space(publication.channel).conflate > 0s;
+    if (!publication.session && !conflates) {
+        publish(publication);
+        return;
+    }
+    HomeChannel& channel = home(publication.channel);
+    if (const auto session = publication.session) {
+        take(channel, *session, std::move(publication));
+    } else {
+        run(channel, publication);
+    }
+    settle(channel);
+}
+
+void Shard::State::run(HomeChannel& channel, PublishMail& publication) {
+    if (publication.session) { ++channel.lanes[*publication.session].publishes; }
+    // The latest of each key is kept for newcomers, also where nobody listens yet.
+    if (space(channel.ref).conflate > 0s) { listen(channel); }
+    publish(publication);
+}
+
+void Shard::State::publish(PublishMail& publication) {
+    Publish call;
+    call.log = log_limits(publication.channel);
+    call.key_ttl = settings->key_ttl;
+    call.message = std::move(publication.message);
+    // `conflateKey` belongs to the message only where the channel conflates.
+    if (space(publication.channel).conflate == 0s) { call.message.conflate_key.reset(); }
+    if (publication.key) { call.key = publication.key_owner + '\0' + *publication.key; }
+    call.except = std::move(publication.except);
+    call.channel = publication.channel;
+    call.call = expect(std::move(publication.channel),
+                       PublishCall{publication.session, publication.request, publication.token, publication.token_shard,
+                                   publication.part});
+    tell_engine(std::move(call));
+}
+
+void Shard::State::on(Published& event) {
+    const auto call = take_call(event.call);
+    const auto* asked = call ? std::get_if<PublishCall>(&call->what) : nullptr;
+    if (asked == nullptr) { return; }
+    auto& result = event.result;
+    if (call->channel.name.starts_with('@') && result) {
+        const UserHome* user = find_user(call->channel);
+        result->devices = user != nullptr && !result->duplicate ? user->sessions.size() : 0;
+    }
+    if (asked->token != 0) {
+        mail(asked->token_shard, PublishAnswerMail{asked->token, asked->part, std::move(result)});
+        return;
+    }
+    if (!asked->session) { return; }
+    std::string text;
+    if (!result) {
+        text = native::encode_error(asked->request, result.error(), call->channel.name);
+    } else if (asked->request) {
+        text = native::encode_published(asked->request, call->channel.name, result->message_id, result->position,
+                                        result->duplicate);
+    }
+    if (!text.empty()) { mail(asked->session->shard, ReplyMail{asked->session->id, shared(text)}); }
+    HomeChannel* channel = find_home(call->channel);
+    if (channel == nullptr) { return; }
+    if (const auto it = channel->lanes.find(*asked->session); it != channel->lanes.end()) {
+        if (it->second.publishes > 0) { --it->second.publishes; }
+        advance(*channel, *asked->session);
+    }
+    settle(*channel);
+}
+
+void Shard::State::on(Delivered& event) {
+    if (UserHome* user = find_user(event.channel)) {
+        on_notification(*user, event);
+        return;
+    }
+    HomeChannel* found = find_home(event.channel);
+    if (found == nullptr || found->hearing == Hearing::off) { return; }
+    HomeChannel& channel = *found;
+    Message& message = event.message;
+    if (!message.user_id.empty()) {
+        std::vector<TypingChange> changes;
+        channel.typing.on_stop(message.user_id, changes);
+        tell_typing(channel, changes);
+    }
+    if (channel.top && message.offset != 0) {
+        channel.top->offset = message.offset;
+        channel.top->id = message.id;
+    }
+    const NamespaceSettings& rules = space(channel.ref);
+    std::optional<SessionRef> except;
+    if (!event.except.empty()) { except = parse_connection_id(event.except); }
+    if (rules.conflate > 0s) {
+        std::vector<Conflation::Item> items;
+        channel.conflated_at = now.instant;
+        channel.leave_at.reset();
+        channel.conflation.on_publish({std::move(message), except}, rules.conflate, now.instant, items);
+        tell_conflated(channel, items);
+    } else {
+        DeliverMail out_mail{.except = except, .droppable = rules.slow_consumer == SlowConsumer::latest};
+        out_mail.accepted = now.instant - std::max<std::int64_t>(now.wall_ms - message.time, 0) * 1ms;
+        out_mail.text = shared(native::encode_message(channel.ref.name, message));
+        // The offset goes to the one left out too, so that its positions stay consecutive.
+        if (except && message.offset != 0) {
+            out_mail.except_text = shared(native::encode_message_without_data(channel.ref.name, message));
+        }
+        deliver(channel, std::move(out_mail));
+    }
+    settle(channel);
+}
+
+void Shard::State::tell_conflated(HomeChannel& channel, const std::vector<Conflation::Item>& items) {
+    const bool droppable = space(channel.ref).slow_consumer == SlowConsumer::latest;
+    for (const auto& item : items) {
+        deliver(channel, {.text = shared(native::encode_message(channel.ref.name, item.message)),
+                          .except = item.except,
+                          .droppable = droppable});
+    }
+}
+
+// From plain Redis PUBLISH: no id, no offset, no place in any order.
+void Shard::State::on(Ingress& event) {
+    if (!event.connection_id.empty()) {
+        if (const auto session = parse_connection_id(event.connection_id)) {
+            mail(session->shard, DirectMail{session->id, shared(native::encode_direct(event.data))});
+        }
+        return;
+    }
+    HomeChannel* channel = find_home(event.channel);
+    if (channel == nullptr) { return; }
+    Message message;
+    message.data = std::move(event.data);
+    message.time = now.wall_ms;
+    deliver(*channel, {.text = shared(native::encode_message(channel->ref.name, message)), .accepted = now.instant,
+                       .droppable = space(channel->ref).slow_consumer == SlowConsumer::latest});
+}
+
+}  // namespace starling::domain

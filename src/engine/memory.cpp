@@ -1,0 +1,346 @@
+#include "engine/memory.h"
+
+#include <algorithm>
+
+namespace starling::engine {
+
+using namespace domain;
+
+namespace {
+
+std::string key_of(const ChannelRef& ref) {
+    std::string key;
+    key.reserve(ref.name.size() + 2);
+    key += static_cast<char>(ref.app & 0xff);
+    key += static_cast<char>(ref.app >> 8);
+    key += ref.name;
+    return key;
+}
+
+// The first result for each idempotency key, for as long as it counts.
+struct Keys {
+    struct Seen {
+        std::string message_id;
+        std::optional<Position> position;
+    };
+    std::map<std::string, Seen, std::less<>> results;
+    std::deque<std::pair<Instant, std::string>> expiry;
+
+    void expire(Instant now) {
+        while (!expiry.empty() && expiry.front().first <= now) {
+            results.erase(expiry.front().second);
+            expiry.pop_front();
+        }
+    }
+    void remember(std::string key, Seen seen, Instant until) {
+        expiry.emplace_back(until, key);
+        results.emplace(std::move(key), std::move(seen));
+    }
+};
+
+struct Held {
+    Member member;
+    bool lingers = false;
+    Instant until{};
+};
+
+}  // namespace
+
+struct Memory::Channel {
+    ChannelRef ref;
+    std::string key;
+    std::uint32_t slot = 0;
+    bool listening = false;
+    std::string epoch;                       // Of its log, once that was asked for.
+    std::unique_ptr<History> log;            // Once something was kept: most channels of users never have one.
+    std::uint64_t acknowledged = 0;
+    std::unique_ptr<Keys> keys;
+    std::map<std::string, Held, std::less<>> members;
+    std::set<std::pair<Instant, std::string>> lingering;
+    Instant scheduled = Instant::max();
+};
+
+Memory::Memory(Duration linger, std::uint64_t seed) : linger_(linger), rng_(seed), epoch_(rng_.word(10)) {}
+Memory::~Memory() = default;
+
+void Memory::on_call(EngineCall& call, Now now, Output& out) {
+    now_ = now;
+    out_ = &out;
+    std::visit([this](auto& body) { on(body); }, call);
+}
+
+Memory::Channel& Memory::channel(const ChannelRef& ref) {
+    std::string key = key_of(ref);
+    if (const auto it = index_.find(key); it != index_.end()) { return *slots_[it->second]; }
+    std::uint32_t slot = 0;
+    if (free_.empty()) {
+        slot = static_cast<std::uint32_t>(slots_.size());
+        slots_.emplace_back();
+    } else {
+        slot = free_.back();
+        free_.pop_back();
+    }
+    slots_[slot] = std::make_unique<Channel>();
+    Channel& channel = *slots_[slot];
+    channel.ref = ref;
+    channel.key = key;
+    channel.slot = slot;
+    if (const auto it = records_.find(key); it != records_.end()) {
+        channel.epoch = it->second.top.epoch;
+        channel.log = std::make_unique<History>(it->second.top);
+        channel.acknowledged = it->second.acknowledged;
+        records_.erase(it);
+    }
+    index_.emplace(std::move(key), slot);
+    return channel;
+}
+
+// A namespace that keeps nothing any more gives its log up; one that keeps again begins another.
+History* Memory::log_of(Channel& channel, const HistoryLimits& limits) {
+    if (limits.size == 0) {
+        if (channel.log) {
+            channel.log.reset();
+            channel.epoch.clear();
+            epoch_ = rng_.word(10);
+        }
+        return nullptr;
+    }
+    if (channel.epoch.empty()) { channel.epoch = epoch_; }
+    if (channel.log) { channel.log->on_deadline(now_.instant); }
+    return channel.log.get();
+}
+
+Position Memory::top_of(const Channel& channel) const {
+    return channel.log ? channel.log->top() : Position{channel.epoch, 0, ""};
+}
+
+void Memory::settle(Channel& channel) {
+    if (channel.keys) {
+        channel.keys->expire(now_.instant);
+        if (channel.keys->expiry.empty()) { channel.keys.reset(); }
+    }
+    if (channel.log) { channel.log->on_deadline(now_.instant); }
+    if (!channel.listening && !channel.keys && channel.members.empty() && (!channel.log || channel.log->empty())) {
+        forget(channel);
+        return;
+    }
+    Instant next = Instant::max();
+    if (channel.keys) { next = std::min(next, channel.keys->expiry.front().first); }
+    if (channel.log) { next = std::min(next, channel.log->next_deadline().value_or(Instant::max())); }
+    if (!channel.lingering.empty()) { next = std::min(next, channel.lingering.begin()->first); }
+    if (next < channel.scheduled) {
+        channel.scheduled = next;
+        due_.push({next, channel.slot});
+    }
+}
+
+void Memory::forget(Channel& channel) {
+    if (channel.log) {
+        const Instant until = now_.instant + kRememberPositions;
+        records_[channel.key] = {channel.log->top(), channel.acknowledged, until};
+        records_due_.emplace_back(until, channel.key);
+    }
+    const std::uint32_t slot = channel.slot;
+    index_.erase(channel.key);
+    slots_[slot].reset();
+    free_.push_back(slot);
+}
+
+std::optional<Instant> Memory::next_deadline() const {
+    Instant next = Instant::max();
+    if (!due_.empty()) { next = due_.top().at; }
+    if (!records_due_.empty()) { next = std::min(next, records_due_.front().first); }
+    if (next == Instant::max()) { return std::nullopt; }
+    return next;
+}
+
+void Memory::on_deadline(Now now, Output& out) {
+    now_ = now;
+    out_ = &out;
+    while (!due_.empty() && due_.top().at <= now.instant) {
+        const Due due = due_.top();
+        due_.pop();
+        if (!slots_[due.slot] || due.at < slots_[due.slot]->scheduled) { continue; }   // Of an earlier channel here.
+        Channel& channel = *slots_[due.slot];
+        channel.scheduled = Instant::max();
+        MembersChanged changed;
+        while (!channel.lingering.empty() && channel.lingering.begin()->first <= now.instant) {
+            changed.leaves.push_back(channel.lingering.begin()->second);
+            remove(channel, changed.leaves.back());
+            ++leaves_.timeout;
+        }
+        if (!changed.leaves.empty() && channel.listening) {
+            changed.channel = channel.ref;
+            out.events.emplace_back(std::move(changed));
+        }
+        settle(channel);
+    }
+    while (!records_due_.empty() && records_due_.front().first <= now.instant) {
+        const auto it = records_.find(records_due_.front().second);
+        if (it != records_.end() && it->second.until <= now.instant) {
+            records_.erase(it);
+            epoch_ = rng_.word(10);
+        }
+        records_due_.pop_front();
+    }
+}
+
+void Memory::on(Listen& call) {
+    Channel& channel = this->channel(call.channel);
+    channel.listening = true;
+    log_of(channel, call.log);
+    Listening listening{.channel = channel.ref};
+    if (call.log.size > 0) { listening.top = top_of(channel); }
+    out_->events.emplace_back(std::move(listening));
+    MembersChanged members{.channel = channel.ref};
+    for (const auto& [user, held] : channel.members) { members.joins.push_back(held.member); }
+    out_->events.emplace_back(std::move(members));
+    settle(channel);
+}
+
+void Memory::on(Unlisten& call) {
+    Channel& channel = this->channel(call.channel);
+    channel.listening = false;
+    settle(channel);
+}
+
+void Memory::on(Publish& call) {
+    Channel& channel = this->channel(call.channel);
+    codec::backend::PublishResult result{.message_id = call.message.id};
+    if (call.key && channel.keys) {
+        channel.keys->expire(now_.instant);
+        if (const auto it = channel.keys->results.find(*call.key); it != channel.keys->results.end()) {
+            result = {it->second.message_id, it->second.position, true, {}};
+            out_->events.emplace_back(Published{call.call, std::move(result)});
+            return;
+        }
+    }
+    History* log = log_of(channel, call.log);
+    if (call.log.size > 0) {
+        if (log == nullptr) {
+            channel.log = std::make_unique<History>(channel.epoch);
+            log = channel.log.get();
+        }
+        const Message& kept = log->append(std::move(call.message), call.log, now_.instant);
+        result.position = log->top();
+        if (channel.listening) { out_->events.emplace_back(Delivered{channel.ref, kept, std::move(call.except)}); }
+    } else if (channel.listening) {
+        out_->events.emplace_back(Delivered{channel.ref, std::move(call.message), std::move(call.except)});
+    }
+    if (call.key) {
+        if (!channel.keys) { channel.keys = std::make_unique<Keys>(); }
+        channel.keys->remember(std::move(*call.key), {result.message_id, result.position}, now_.instant + call.key_ttl);
+    }
+    out_->events.emplace_back(Published{call.call, std::move(result)});
+    settle(channel);
+}
+
+void Memory::on(Read& call) {
+    Channel& channel = this->channel(call.channel);
+    ReadAnswer answer{.call = call.call, .result = ReadResult{}};
+    const History* kept = log_of(channel, call.log);
+    if (call.log.size > 0) {
+        const History fresh(channel.epoch);
+        const History* log = kept != nullptr ? kept : &fresh;
+        auto messages = call.recover ? log->recover(call.since.value_or(Position{}), call.messages_max, call.bytes_max)
+                                     : log->page({.since = std::move(call.since),
+                                                  .limit = call.limit,
+                                                  .reverse = call.reverse,
+                                                  .bytes_max = call.bytes_max});
+        if (messages) {
+            answer.result = ReadResult{std::move(*messages), log->top(), channel.acknowledged};
+        } else {
+            answer.result = std::unexpected(
+                ReadAnswer::Refused{messages.error(), log->top(), channel.acknowledged, log->first_offset()});
+        }
+    }
+    out_->events.emplace_back(std::move(answer));
+    settle(channel);
+}
+
+void Memory::on(Erase& call) {
+    Channel& channel = this->channel(call.channel);
+    if (channel.log || channel.listening) {
+        channel.epoch = rng_.word(10);
+        channel.log = std::make_unique<History>(channel.epoch);
+        channel.keys.reset();
+        if (channel.listening) { out_->events.emplace_back(Broken{channel.ref, channel.log->top()}); }
+    }
+    out_->events.emplace_back(Erased{call.call, {}});
+    settle(channel);
+}
+
+void Memory::on(Acknowledge& call) {
+    Channel& channel = this->channel(call.channel);
+    const std::uint64_t newest = channel.log ? channel.log->top().offset : 0;
+    if (call.offset <= newest && call.offset > channel.acknowledged) {
+        channel.acknowledged = call.offset;
+        if (channel.listening) {
+            out_->events.emplace_back(AcknowledgedElsewhere{channel.ref, call.offset, std::move(call.except)});
+        }
+    }
+    out_->events.emplace_back(Acknowledged{call.call, newest, {}});
+    settle(channel);
+}
+
+void Memory::on(Enter& call) {
+    Channel& channel = this->channel(call.channel);
+    MembersChanged changed{.channel = channel.ref};
+    const auto [it, fresh] = channel.members.try_emplace(call.user_id);
+    Held& held = it->second;
+    if (fresh) {
+        held.member = {call.user_id, now_.wall_ms, call.data ? std::move(call.data) : std::move(call.fallback)};
+        changed.joins.push_back(held.member);
+        ++members_;
+    } else {
+        if (held.lingers) { channel.lingering.erase({held.until, call.user_id}); }
+        held.lingers = false;
+        if (call.data && held.member.data != call.data) {
+            held.member.data = std::move(call.data);
+            changed.updates.push_back(held.member);
+        }
+    }
+    const bool told = !changed.joins.empty() || !changed.updates.empty();
+    if (told && channel.listening) { out_->events.emplace_back(std::move(changed)); }
+    out_->events.emplace_back(Entered{channel.ref, std::move(call.user_id)});
+}
+
+void Memory::remove(Channel& channel, const std::string& user) {
+    const auto it = channel.members.find(user);
+    if (it->second.lingers) { channel.lingering.erase(channel.lingering.find({it->second.until, user})); }
+    channel.members.erase(it);
+    --members_;
+}
+
+void Memory::on(Exit& call) {
+    Channel& channel = this->channel(call.channel);
+    const auto it = channel.members.find(call.user_id);
+    if (it != channel.members.end()) {
+        if (call.how == Departure::clean || linger_ == 0s) {
+            remove(channel, call.user_id);
+            ++(call.how == Departure::clean ? leaves_.clean : leaves_.timeout);
+            MembersChanged changed{.channel = channel.ref};
+            changed.leaves.push_back(std::move(call.user_id));
+            if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
+        } else if (!it->second.lingers) {
+            it->second.lingers = true;
+            it->second.until = now_.instant + linger_;
+            channel.lingering.emplace(it->second.until, call.user_id);
+        }
+    }
+    settle(channel);
+}
+
+void Memory::on(Update& call) {
+    Channel& channel = this->channel(call.channel);
+    const auto it = channel.members.find(call.user_id);
+    if (it != channel.members.end() && it->second.member.data != call.data) {
+        it->second.member.data = std::move(call.data);
+        MembersChanged changed{.channel = channel.ref};
+        changed.updates.push_back(it->second.member);
+        if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
+    }
+    settle(channel);
+}
+
+}  // namespace starling::engine
