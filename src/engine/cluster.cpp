@@ -226,8 +226,18 @@ bool Cluster::idle() const {
     return std::all_of(partitions_.begin(), partitions_.end(), [](const auto& entry) { return entry.second->ended(); });
 }
 
-bool Cluster::reachable(Now) const {
-    return std::all_of(partitions_.begin(), partitions_.end(), [](const auto& entry) { return entry.second->reachable(); });
+bool Cluster::ready(Now now) const {
+    return std::all_of(partitions_.begin(), partitions_.end(), [now](const auto& entry) { return entry.second->ready(now.instant); });
+}
+
+LeaveCounts Cluster::leaves() const {
+    LeaveCounts sum;
+    for (const auto& [p, partition] : partitions_) {
+        sum.clean += partition->leaves().clean;
+        sum.timeout += partition->leaves().timeout;
+        sum.node_down += partition->leaves().node_down;
+    }
+    return sum;
 }
 
 }  // namespace starling::engine

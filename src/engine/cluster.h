@@ -26,14 +26,13 @@ class Cluster : public Engine {
     void on_deadline(Now now, Output& out) override;
     bool idle() const override;
 
-    // Why this node must not go on: other constants than the cluster's, a Redis that evicts.
-    const std::optional<std::string>& fatal() const { return fatal_; }
-    // For the log: each once.
-    std::vector<std::string> take_findings() { return std::exchange(findings_, {}); }
-    std::uint64_t ingress_dropped() const { return ingress_dropped_; }
+    LeaveCounts leaves() const override;
+    bool ready(Now now) const override;
+    std::optional<std::string> fatal() const override { return fatal_; }
+    std::vector<std::string> take_findings() override { return std::exchange(findings_, {}); }
+    std::uint64_t ingress_dropped() const override { return ingress_dropped_; }
     std::size_t pending_bytes() const { return redis_.pending_bytes(); }
-    // Every partition of this shard had an answer within one and a half heartbeats.
-    bool reachable(Now now) const;
+    void on_linger(Duration linger) override { settings_.linger = linger; }
 
  private:
     std::string wire_name(const domain::ChannelRef& channel) const;

@@ -4,7 +4,9 @@
 // effects of the first of them.
 
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "domain/engine.h"
 #include "engine/redis.h"
@@ -36,6 +38,13 @@ class Engine {
     // A reload changed presence.linger_ms.
     virtual void on_linger(Duration) {}
     virtual LeaveCounts leaves() const { return {}; }
+    // Whether new connections should come here: false from half a lease without Redis on (cluster.md R13).
+    virtual bool ready(Now) const { return true; }
+    // Why this process must not go on: other constants than the cluster's, a Redis that evicts.
+    virtual std::optional<std::string> fatal() const { return std::nullopt; }
+    // About the server, for the log; each is given once.
+    virtual std::vector<std::string> take_findings() { return {}; }
+    virtual std::uint64_t ingress_dropped() const { return 0; }
 };
 
 }  // namespace starling::engine

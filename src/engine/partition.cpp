@@ -167,6 +167,7 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     }
     if (flight.kind == Flight::Kind::reg) {
         state_ = State::live;
+        registered_ = true;
         oseq_ = to_number(words[1].text);
         next_beat_ = now() + settings_.heartbeat;
     } else {

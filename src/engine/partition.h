@@ -60,7 +60,11 @@ class Partition {
     bool peers_changed() { return std::exchange(peers_changed_, false); }
     // A live lease states other constants: this node must not run.
     const std::optional<std::string>& mismatch() const { return mismatch_; }
-    bool reachable() const { return reach_told_ && up_; }
+    // Known to Redis, and not without an answer for half a lease.
+    bool ready(Instant at) const {
+        return state_ == State::ended || (registered_ && last_answer_ && at - *last_answer_ < settings_.lease / 2);
+    }
+    const LeaveCounts& leaves() const { return leaves_; }
     std::string channel_key(std::string_view wire) const { return base_ + "c:" + std::string(wire); }
 
  private:
@@ -96,6 +100,7 @@ class Partition {
         std::optional<std::pair<Instant, std::uint64_t>> behind;   // META was ahead of the chain, when and at what version.
         std::map<std::string, Own, std::less<>> own;
         std::set<std::string, std::less<>> dirty;
+        std::set<std::string, std::less<>> timed_out;   // Their linger is over; their removal is on its way.
         // The end of the log as delivered.
         std::optional<Position> chain;
         std::deque<std::pair<std::uint64_t, std::string>> recent;  // Offset and id of what was delivered last.
@@ -227,6 +232,8 @@ class Partition {
     std::int64_t digest_ = 0;                // Of what Redis has acknowledged.
     bool digest_unsure_ = false;
     bool retired_ = false;
+    bool registered_ = false;                // Once.
+    LeaveCounts leaves_;
     std::set<std::string> old_;              // Incarnations of mine to be ended.
     std::optional<Flight> flight_;
     Instant next_beat_{};

@@ -257,7 +257,13 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
     }
     tell_members(channel, std::move(changes));
     const bool foreign = node_of(delta.iid) != settings_.node_id;
+    const auto reaped = leases_.find(delta.iid);
     for (const Delta::Op& op : delta.ops) {
+        if (op.kind == 'L') {
+            const bool late = channel.timed_out.erase(op.user) > 0;
+            if (!foreign) { ++(late ? leaves_.timeout : leaves_.clean); }
+            if (foreign && reaped != leases_.end() && reaped->second.reaping) { ++leaves_.node_down; }
+        }
         const auto it = channel.own.find(op.user);
         if (it == channel.own.end()) { continue; }
         Own& own = it->second;

@@ -280,10 +280,10 @@ void Partition::answer(const domain::Read& read, const domain::History& log, std
     }
     // Without a position: everything after what was acknowledged, or as much of it as there is.
     std::expected<std::vector<Message>, domain::RecoverFailure> missed = std::unexpected(domain::RecoverFailure::gap);
-    const std::uint64_t first = top.offset + 1 - log.messages().size();
+    const std::uint64_t first = log.first_offset();
     if (read.since) {
         missed = log.recover(*read.since, read.messages_max, read.bytes_max);
-        if (!missed && missed.error() == domain::RecoverFailure::gap && log.messages().size() > read.messages_max) {
+        if (!missed && missed.error() == domain::RecoverFailure::gap && top.offset + 1 - first > read.messages_max) {
             missed = std::unexpected(domain::RecoverFailure::limit);
         }
     }

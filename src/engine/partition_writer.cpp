@@ -116,6 +116,7 @@ void Partition::run_out_lingers() {
         Channel& channel = *find(linger.second.first);
         Own& own = channel.own.find(linger.second.second)->second;
         own.lingering = own.withdraw = false;
+        channel.timed_out.insert(linger.second.second);
         mark(channel, linger.second.second);
     }
 }

@@ -122,6 +122,7 @@ void ShardLoop::on_request(Peer& peer, http::Request request) {
             return;
         }
         const bool well = path == "/health/live" || (shared_.ready.load(std::memory_order_relaxed) &&
+                                                     shared_.unready_engines.load(std::memory_order_relaxed) == 0 &&
                                                      !shared_.draining.load(std::memory_order_relaxed));
         respond(peer, well ? 200 : 503, well ? R"({"status":"ok"})" : R"({"status":"unavailable"})");
         return;

@@ -58,6 +58,7 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
         sum.leaves.node_down += part.leaves.node_down;
         sum.leaves.kicked += part.leaves.kicked;
         sum.leaves.drain += part.leaves.drain;
+        sum.ingress_dropped += part.ingress_dropped;
         sum.domain.publish_to_delivery.add(part.domain.publish_to_delivery);
         sum.domain.join_to_seen.add(part.domain.join_to_seen);
         sum.opened += part.opened;
@@ -98,7 +99,7 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
                   sum.domain.publish_to_delivery);
     out.histogram("starling_join_to_seen_seconds", "From the oldest presence change in a window to its fan-out, once a listening shard.",
                   sum.domain.join_to_seen);
-    out.one("starling_ingress_dropped_total", "counter", "Messages by Redis PUBLISH that were dropped; the embedded engine has no such way in.", 0);
+    out.one("starling_ingress_dropped_total", "counter", "Messages by Redis PUBLISH that were dropped: no JSON, too large, a bad name.", number(sum.ingress_dropped));
     out.one("starling_engine_up", "gauge", "1 while the engine is reachable; the embedded one always is.",
             sum.domain.unreachable_partitions == 0 ? 1 : 0);
     out.one("starling_loop_delay_seconds", "gauge", "The longest turn of any loop since the last scrape.", sum.loop_delay_seconds);

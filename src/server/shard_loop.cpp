@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/log.h"
 #include "server/engine_factory.h"
 #include "server/peer.h"
 
@@ -216,10 +217,24 @@ void ShardLoop::take_output() {
     output_.events.clear();
 }
 
+void ShardLoop::watch_engine() {
+    for (const std::string& finding : engine_->take_findings()) { log::warning("redis", {{"finding", finding}}); }
+    const bool ready = engine_->ready(now_);
+    if (ready == engine_ready_) { return; }
+    engine_ready_ = ready;
+    shared_.unready_engines.fetch_add(ready ? -1U : 1U, std::memory_order_relaxed);
+    if (ready) {
+        log::info("engine reachable", {{"shard", identity_.index}});
+    } else {
+        log::warning("engine out of reach", {{"shard", identity_.index}});
+    }
+}
+
 LoopStats ShardLoop::stats() {
     LoopStats out = counters_;
     out.domain = shard_.stats();
     out.leaves = engine_->leaves();
+    out.ingress_dropped = engine_->ingress_dropped();
     for (const auto& peer : peers_) {
         if (peer) { out.queue_bytes += transport_.queued_bytes(peer->id); }
     }
@@ -230,6 +245,7 @@ LoopStats ShardLoop::stats() {
 void ShardLoop::run() {
     engine_->start(now_, output_);
     take_output();
+    watch_engine();
     perform();
     while (!stopped_) {
         // Somebody cannot keep up with what we send: read nothing new until they have.
@@ -260,6 +276,7 @@ void ShardLoop::run() {
         }
         engine_->on_deadline(now_, output_);
         take_output();
+        watch_engine();
         shard_.on_deadline(now_, effects_);
         perform();
         transport_.expire(now_.instant);

@@ -40,6 +40,7 @@ struct Runtime {
 struct LoopStats {
     domain::ShardStats domain;
     engine::LeaveCounts leaves;
+    std::uint64_t ingress_dropped = 0;
     std::uint64_t opened = 0, slow_consumers = 0, queue_bytes = 0, http_requests = 0;
     std::map<std::uint16_t, std::uint64_t> closed;
     double loop_delay_seconds = 0;           // The longest turn since the last look.
@@ -72,6 +73,7 @@ struct Shared {
     // Written by the main thread, read by every loop; each stands alone, so relaxed is enough.
     std::atomic<bool> ready{false};
     std::atomic<bool> draining{false};
+    std::atomic<std::uint32_t> unready_engines{0};
     std::atomic<std::uint32_t> idle_loops{0};
     explicit Shared(std::size_t shards);
 };
@@ -95,6 +97,7 @@ class ShardLoop {
     void on_post(Post& post);
     void perform();                          // All effects, and the mail to oneself, until none is left.
     void perform(domain::Effect& effect);
+    void watch_engine();                     // Its health, for everyone and the log.
     void take_output();                      // The engine's events go to the shard.
 
     // http_peer.cpp
@@ -146,6 +149,7 @@ class ShardLoop {
     bool stopped_ = false;
     bool drained_ = false;
     bool reported_idle_ = false;
+    bool engine_ready_ = true;
 
     std::vector<std::unique_ptr<Peer>> peers_;                     // By connection slot.
     std::vector<std::pair<std::uint32_t, net::ConnectionId>> sessions_;   // By session slot, with its generation.
