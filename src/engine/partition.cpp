@@ -196,6 +196,8 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
 
 void Partition::on_leases(const codec::resp::Value& list) {
     const bool hole = !last_look_ || now() - *last_look_ > settings_.stale_after();
+    // Who is new must fit to those who are there, not they to it.
+    const bool first = !last_look_;
     last_look_ = now();
     std::set<std::string> there;
     for (std::size_t i = 0; i + 4 < list.elements.size(); i += 5) {
@@ -213,7 +215,7 @@ void Partition::on_leases(const codec::resp::Value& list) {
         lease.constants = list.elements[i + 4].text;
         if (node_of(iid) == settings_.node_id && iid != iid_) { old_.insert(iid); }
         const std::string_view constants = lease.constants;
-        if (lease.state == "live" && to_number(constants.substr(0, constants.find('/'))) != settings_.partitions) {
+        if (first && lease.state == "live" && to_number(constants.substr(0, constants.find('/'))) != settings_.partitions) {
             mismatch_ = "cluster.partitions is " + std::to_string(settings_.partitions) + ", node " +
                         std::string(node_of(iid)) + " at " + lease.address + " has " +
                         std::string(constants.substr(0, constants.find('/')));

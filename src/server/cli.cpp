@@ -32,7 +32,6 @@ int check_config(const Invocation& invocation) {
     const std::string name = invocation.sources.file.empty() ? "configuration" : invocation.sources.file;
     // Keys are parsed as well: a certificate where a public key belongs is found here, not at start.
     if (auto settings = make_settings(invocation.config, {}); !settings) { return fail(settings.error()); }
-    if (auto missing = find_unsupported(invocation.config)) { return fail(name + ": " + *missing); }
     return print(name + ": ok\n");
 }
 
@@ -139,10 +138,7 @@ int run_cli(int argc, char** argv, Serve serve) {
     if (*doctor_command) { return run_doctor(sources, config); }
     if (!config) { return fail(config.error()); }
     invocation.config = std::move(*config);
-    if (*serve_command) {
-        if (auto missing = find_unsupported(invocation.config)) { return fail(*missing); }
-        return serve(invocation);
-    }
+    if (*serve_command) { return serve(invocation); }
     if (*check_command) { return check_config(invocation); }
     if (*print_command) { return print(print_config(invocation.config)); }
     if (*mint_command) { return mint(invocation, request); }

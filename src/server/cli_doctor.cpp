@@ -125,8 +125,6 @@ int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigE
     } else {
         if (auto settings = make_settings(*config, {}); !settings) {
             for (const std::string& error : settings.error()) { report.finding("configuration: " + error); }
-        } else if (auto missing = find_unsupported(*config)) {
-            report.finding("configuration: " + *missing);
         } else {
             report.ok("configuration");
         }

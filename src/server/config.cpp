@@ -6,6 +6,7 @@
 
 #include "codec/utf8.h"
 #include "server/config_toml.h"
+#include "server/redis_url.h"
 #include "server/proxy.h"
 
 namespace starling::server {
@@ -185,6 +186,9 @@ void check_together(const Config& config, ConfigErrors& errors) {
     if (lease < least) {
         errors.emplace_back("cluster.lease_ms: 0.9 of it must be at least 1.1 presence.linger_ms + 2 cluster.heartbeat_ms");
     }
+    if (config.engine.type == "redis") {
+        if (auto redis = parse_redis_url(config.redis.url); !redis) { errors.push_back("redis.url: " + redis.error()); }
+    }
     if (!config.auth.resume_secret.empty() && config.auth.resume_secret.size() < 32) {
         errors.emplace_back("auth.resume_secret: must be at least 32 bytes");
     }
@@ -244,13 +248,6 @@ Named environment_of(const char* const* variables) {
         }
     }
     return out;
-}
-
-std::optional<std::string> find_unsupported(const Config& config) {
-    if (config.engine.type == "redis") {
-        return "engine.type = \"redis\": this build has the embedded engine only (engine.type = \"memory\")";
-    }
-    return std::nullopt;
 }
 
 std::expected<Endpoint, std::string> parse_endpoint(std::string_view text) {

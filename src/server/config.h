@@ -99,9 +99,6 @@ std::string print_config(const Config& config);
 // The defaults, each with its line of explanation.
 std::string print_default_config();
 
-// What this build cannot do although the configuration asks for it.
-std::optional<std::string> find_unsupported(const Config& config);
-
 // "host:port", "[::1]:port" or ":port" (any address); the port is 0 to 65535.
 struct Endpoint { std::string host; std::uint16_t port = 0; };
 std::expected<Endpoint, std::string> parse_endpoint(std::string_view text);

@@ -161,9 +161,10 @@ TEST(Config, PrintsWhatLoadsAgainWithoutItsSecrets) {
     EXPECT_EQ(print_config(good(print_default_config())), print_config(good("")));
 }
 
-TEST(Config, SaysWhatThisBuildDoesNotHave) {
-    EXPECT_EQ(find_unsupported(good("")), std::nullopt);
-    EXPECT_THAT(find_unsupported(good("[engine]\ntype = \"redis\"\n")).value_or(""), HasSubstr("embedded engine only"));
+TEST(Config, TakesTheAddressOfRedisApart) {
+    EXPECT_EQ(good("[engine]\ntype = \"redis\"\n").engine.type, "redis");
+    EXPECT_THAT(bad("[engine]\ntype = \"redis\"\n[redis]\nurl = \"http://secret@x\"\n"),
+                ElementsAre(AllOf(HasSubstr("redis.url"), Not(HasSubstr("secret")))));
 }
 
 TEST(Config, ReadsEndpoints) {

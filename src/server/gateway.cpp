@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "server/config_settings.h"
+#include "server/redis_url.h"
 #include "server/shard_loop.h"
 
 namespace starling::server {
@@ -59,7 +60,32 @@ std::expected<std::shared_ptr<const Runtime>, std::string> make_runtime(const Co
         if (!tls) { return std::unexpected(tls.error()); }
         runtime->tls = std::move(*tls);
     }
+    if (config.engine.type == "redis" && parse_redis_url(config.redis.url)->tls) {
+        auto tls = net::TlsContext::client({});
+        if (!tls) { return std::unexpected("redis.url: " + tls.error()); }
+        runtime->redis_tls = std::move(*tls);
+    }
     return runtime;
+}
+
+// Signs `resume`. Every node of a cluster must accept it, so there it comes from the secrets that they share.
+std::string make_resume_secret(const Config& config) {
+    std::string secret(32, '\0');
+    RAND_bytes(reinterpret_cast<unsigned char*>(secret.data()), static_cast<int>(secret.size()));
+    if (config.engine.type != "redis") { return secret; }
+    std::string shared;
+    for (const auto& app : config.apps) {
+        shared += app.secret + '\0';
+        for (const auto& key : app.api_keys) { shared += key + '\0'; }
+        for (const auto& key : app.token_keys) { shared += key.secret + '\0'; }
+    }
+    if (shared.find_first_not_of('\0') == std::string::npos) {
+        log::warning("auth.resume_secret is not set and no app has a secret: resume holds on this node alone");
+        return secret;
+    }
+    shared = "starling resume" + shared;
+    SHA256(reinterpret_cast<const unsigned char*>(shared.data()), shared.size(), reinterpret_cast<unsigned char*>(secret.data()));
+    return secret;
 }
 
 std::string shown(const Endpoint& endpoint) {
@@ -107,12 +133,20 @@ std::expected<void, std::string> Node::start() {
     auto admin = parse_endpoint(config.server.admin);
     if (!listen) { return std::unexpected("server.listen: " + listen.error()); }
     if (!admin) { return std::unexpected("server.admin: " + admin.error()); }
+    // Port 0: any free one, found before the shards are made, for they tell others the node's address.
+    std::optional<net::Transport> probe;
+    if (listen->port == 0) {
+        probe.emplace();
+        const auto port = probe->listen(listen->host, 0, kPublic);
+        if (!port) { return std::unexpected("server.listen: " + port.error()); }
+        listen->port = *port;
+    }
     Rng names(draw());
     const auto count = static_cast<std::uint32_t>(shared_.mailboxes.size());
     const std::string node_id = names.word(10);
     hash_seed = draw();
     for (std::uint32_t index = 0; index < count; ++index) {
-        domain::ShardIdentity identity{.node_id = node_id, .address = config.server.listen, .version = STARLING_VERSION};
+        domain::ShardIdentity identity{.node_id = node_id, .address = shown(*listen), .version = STARLING_VERSION};
         identity.index = index;
         identity.count = count;
         identity.seed = draw();
@@ -120,7 +154,6 @@ std::expected<void, std::string> Node::start() {
         net::Transport& transport = loops_.back()->transport();
         const auto port = transport.listen(listen->host, listen->port, kPublic);
         if (!port) { return std::unexpected("server.listen: " + port.error()); }
-        listen->port = *port;                // Port 0: all loops share the one that was found.
         if (index == 0) {
             const auto admin_port = transport.listen(admin->host, admin->port, kAdmin);
             if (!admin_port) { return std::unexpected("server.admin: " + admin_port.error()); }
@@ -128,6 +161,7 @@ std::expected<void, std::string> Node::start() {
         }
         transport.set_tls(kPublic, runtime_->tls);
     }
+    probe.reset();
     for (auto& loop : loops_) { threads_.emplace_back([raw = loop.get()] { raw->run(); }); }
     shared_.ready.store(true, std::memory_order_relaxed);
     const char* scheme = runtime_->tls ? "https" : "http";
@@ -240,6 +274,10 @@ int Node::run() {
             apply_keys();
             continue;
         }
+        if (shared_.failed.load(std::memory_order_relaxed)) {
+            stop();
+            return 1;
+        }
         return drain();
     }
 }
@@ -251,8 +289,7 @@ int run_gateway(const ConfigSources& sources, const Config& config) {
     // main thread alone, by sigwait. One thread without it would let SIGTERM end the process at once.
     const sigset_t signals = own_signals();
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    std::string resume_secret(32, '\0');
-    RAND_bytes(reinterpret_cast<unsigned char*>(resume_secret.data()), static_cast<int>(resume_secret.size()));
+    std::string resume_secret = make_resume_secret(config);
     auto runtime = make_runtime(config, resume_secret);
     if (!runtime) { return fail(runtime.error()); }
     const unsigned cores = std::max(1U, std::thread::hardware_concurrency());

@@ -1,5 +1,8 @@
 #include "server/shard_loop.h"
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -40,6 +43,7 @@ ShardLoop::ShardLoop(domain::ShardIdentity identity, std::shared_ptr<const Runti
     : identity_(std::move(identity)), runtime_(std::move(runtime)), shared_(shared), now_(read_clocks()),
       shard_(identity_, runtime_->settings, now_), engine_(make_engine(*runtime_, identity_)),
       frames_(std::make_unique<Frames>()) {
+    if (runtime_->config.engine.type == "redis") { driver_.emplace(transport_, *engine_, runtime_->redis_tls); }
     transport_.watch(shared_.mailboxes[identity_.index]->event());
 }
 
@@ -94,6 +98,11 @@ void ShardLoop::on_timer(Peer& peer) {
 
 void ShardLoop::on_event(const net::Event& event) {
     if (event.kind == net::Event::Kind::woken) { return; }
+    if (driver_ && driver_->on_event(event, now_, output_.events)) {
+        take_output();
+        perform();
+        return;
+    }
     const net::ConnectionId id = event.connection;
     if (event.kind == net::Event::Kind::accepted) {
         if (peers_.size() <= id.slot) { peers_.resize(id.slot + 1); }
@@ -213,12 +222,17 @@ void ShardLoop::perform(domain::Effect& effect) {
 }
 
 void ShardLoop::take_output() {
+    if (driver_) { driver_->perform(output_); }
     for (auto& event : output_.events) { shard_.on_engine(event, now_, effects_); }
     output_.events.clear();
 }
 
 void ShardLoop::watch_engine() {
     for (const std::string& finding : engine_->take_findings()) { log::warning("redis", {{"finding", finding}}); }
+    if (const auto why = engine_->fatal(); why && !shared_.failed.exchange(true)) {
+        log::error("cannot go on", {{"reason", *why}});
+        ::kill(::getpid(), SIGTERM);
+    }
     const bool ready = engine_->ready(now_);
     if (ready == engine_ready_) { return; }
     engine_ready_ = ready;

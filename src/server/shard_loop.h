@@ -24,6 +24,7 @@
 #include "server/authorize.h"
 #include "server/config.h"
 #include "server/key_store.h"
+#include "server/redis_driver.h"
 
 namespace starling::server {
 
@@ -34,6 +35,7 @@ struct Runtime {
     struct ApiKey { std::string digest; std::size_t app = 0; };   // SHA-256 of the key.
     std::vector<ApiKey> api_keys;
     std::shared_ptr<net::TlsContext> tls;    // Null: plain.
+    std::shared_ptr<net::TlsContext> redis_tls;   // For rediss://.
     std::shared_ptr<KeyStore> keys;          // Null: no key lives at an address.
 };
 
@@ -74,6 +76,7 @@ struct Shared {
     std::atomic<bool> ready{false};
     std::atomic<bool> draining{false};
     std::atomic<std::uint32_t> unready_engines{0};
+    std::atomic<bool> failed{false};         // An engine must not go on; the reason is in the log.
     std::atomic<std::uint32_t> idle_loops{0};
     explicit Shared(std::size_t shards);
 };
@@ -143,6 +146,7 @@ class ShardLoop {
     Now now_;
     domain::Shard shard_;
     std::unique_ptr<engine::Engine> engine_;
+    std::optional<RedisDriver> driver_;      // Where the engine wants sockets.
     engine::Output output_;
     domain::Effects effects_;
     bool performing_ = false;
