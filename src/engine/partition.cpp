@@ -397,7 +397,7 @@ bool Partition::ended() const {
 std::optional<Instant> Partition::next_deadline() const {
     // A tick of half a heartbeat: often enough for R10 and for everything that waits without a time of its own.
     Instant next = now() + settings_.heartbeat / 2;
-    if (state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
+    if (up_ && state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
     if (!lingers_.empty() && !blind()) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
     for (const auto& wire : timed_views_) {
         const auto it = channels_.find(wire);

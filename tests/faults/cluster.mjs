@@ -11,6 +11,11 @@ import { Person } from './oracle.mjs';
 
 const run = promisify(execFile);
 
+const running = new Set();
+process.on('exit', () => {
+    for (const child of running) child.kill('SIGKILL');
+});
+
 async function freePort() {
     const server = createServer();
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
@@ -37,7 +42,8 @@ export class Redis {
             { stdio: 'ignore' },
         );
         const child = this.child;
-        process.once('exit', () => child.kill('SIGKILL'));
+        running.add(child);
+        child.once('exit', () => running.delete(child));
         await eventually(async () => (await this.ask('PING')).trim() === 'PONG', 5000, 'redis answers');
     }
 
@@ -148,9 +154,9 @@ export class Cluster {
     }
 
     // Everyone has every message of `channel` that was acknowledged, in one order.
-    async complete(channel, published, timeout = 5000) {
+    async complete(channel, published, timeout = 5000, people = this.people) {
         const ids = published.map((p) => p.messageId);
-        const watchers = this.people.filter((p) => !p.stopped && p.rooms.has(channel));
+        const watchers = people.filter((p) => !p.stopped && p.rooms.has(channel));
         await this.until(() => watchers.every((p) => ids.every((id) => p.rooms.get(channel).ids.has(id))), timeout, () => {
             const lacks = watchers.map((p) => `${p.user} lacks ${ids.filter((id) => !p.rooms.get(channel).ids.has(id)).length}`);
             return `all have ${ids.length} messages of ${channel}: ${lacks.join(', ')}`;

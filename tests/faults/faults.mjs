@@ -173,7 +173,7 @@ for (const [what, hit] of [
         for (let i = 0; i < 10; i += 1) published.push(await play[0].publish(room, i));
         const late = await cluster.person('late', { channels: [room], node: 0 });
         await cluster.until(() => stay[2].of(room, 'join', 'late').length === 1, 3.5 * constants.heartbeat + 1500, 'the cut node sees late');
-        await cluster.complete(room, published);
+        await cluster.complete(room, published, 5000, [...stay, ...play]);
         cluster.proxies[2].heal();
         await late.leave();
         await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a'], 4000);

@@ -315,6 +315,7 @@ export async function quiet(...clients) {
 
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+// `what` says what was waited for: text, or a function that is asked when it is too late.
 export async function eventually(look, timeout = 5000, what = look.toString()) {
     const end = Date.now() + timeout;
     let last;
@@ -326,7 +327,7 @@ export async function eventually(look, timeout = 5000, what = look.toString()) {
         } catch (error) {
             last = error;
         }
-        if (Date.now() > end) throw new Error(`${timeout} ms passed before ${what}${last ? `: ${last.message}` : ''}`);
+        if (Date.now() > end) throw new Error(`${timeout} ms passed before ${typeof what === 'function' ? what() : what}${last ? `: ${last.message}` : ''}`);
         await pause(10);
     }
 }
