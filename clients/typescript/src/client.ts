@@ -18,7 +18,7 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
     const { token } = options;
     // Two tabs of one user must not share a key.
     const prefix = `${random()}${random()}.`;
-    const listeners = new Map<string, Set<Listener>>();
+    const listeners = new Map<string, Set<[Listener]>>();
     const links = new Map<number, TransportLink | undefined>();
     const made = new Map<string, Channel>();
     let keys = 0;
@@ -66,7 +66,7 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
     };
 
     const emit = (channel: string, name: string, value: unknown): void => {
-        for (const listener of [...listeners.get(name + ' ' + channel) ?? []]) {
+        for (const [listener] of [...listeners.get(name + ' ' + channel) ?? []]) {
             // One bad listener costs the others nothing, and is not hidden.
             try { listener(value); } catch (error) { start(() => { throw error; }, 0); }
         }
@@ -128,7 +128,7 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
         }),
         _listen: (channel, name, listener) => {
             const key = name + ' ' + channel;
-            const own: Listener = (value) => listener(value);   // The same function may listen twice.
+            const own: [Listener] = [listener];     // The same function may listen twice.
             listeners.set(key, (listeners.get(key) ?? new Set()).add(own));
             return () => { listeners.get(key)?.delete(own); };
         },
@@ -143,7 +143,7 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
             if (!channel) { made.set(name, channel = makeChannel(core, name, settings)); }
             return channel as any;
         },
-        connect: () => dispatch({ _t: Ev.Connect, _again: true }),
+        connect: () => dispatch({ _t: Ev.Connect }),
         close: () => {
             dispatch({ _t: Ev.Close });
             watching?.abort();

@@ -30,6 +30,7 @@ export function initial(settings: Settings): State {
 export function step(state: State, event: Event, now: number): [State, Command[]] {
     const s: State = { ...state, _now: now, _out: [], _mine: new Set() };
     on(s, event);
+    sendAll(s);
     if (s._link || !s._want) { s._lostAt = Infinity; } else if (s._lostAt === Infinity && !s._view.lost) { s._lostAt = now + s._settings._lostAfter; }
     const view = s._view;
     const name = s._link ? 'online' : s._next ? 'connecting' : s._want ? 'waiting' : s._final || view.error ? 'closed' : 'idle';
@@ -50,7 +51,10 @@ function on(s: State, e: Event): void {
         return;
     }
     switch (e._t) {
-        case Ev.Connect: connect(s, e._again); break;
+        case Ev.Connect:
+            if (s._view.error) { s._view = { ...s._view, error: undefined }; }
+            connect(s);
+            break;
         case Ev.Close: s._final = true; end(s, kClosed, 1000); break;
         case Ev.Opened:
             if (e._link === s._next) { send(s, e._link, { type: 'connect', id: ++s._ids, ...e._auth, resume: s._resume }); }
@@ -79,12 +83,11 @@ function on(s: State, e: Event): void {
     }
 }
 
-const kClosed = { code: 'closed', message: 'the client was closed', retryable: false };
+const kClosed = { code: 'closed', message: 'client.close() was called', retryable: false };
 
-function connect(s: State, again = false): void {
-    if (s._want || (s._view.error && !again)) { return; }
+function connect(s: State): void {
+    if (s._want || s._view.error) { return; }
     s._want = true;
-    s._view = { state: 'connecting', lost: false };
     s._fault = undefined;
     begin(s);
 }
@@ -134,7 +137,6 @@ function dropOld(s: State): void {
     s._oldDue = Infinity;
     drop(s, old);
     lost(s, old);
-    sendAll(s);
 }
 
 // What a link carried and held is without one.
@@ -166,7 +168,6 @@ function connected(s: State, f: Frame): void {
     expires(s, f['expiresAt']);
     notified(s, f['notifications']);
     sync(s);
-    sendAll(s);
 }
 
 // Told by the server's clock; ours may be wrong.
@@ -254,7 +255,6 @@ function tick(s: State): void {
     for (const [at, wish] of s._wishes) { if (at <= now) { touch(s, wish); } }
     s._wishes = s._wishes.filter(([at]) => at > now);
     sync(s);
-    sendAll(s);
 }
 
 function probe(s: State, ms: number): void {

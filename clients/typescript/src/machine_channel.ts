@@ -1,7 +1,7 @@
 // A channel: how it should be subscribed, how it is, where its messages stand, who is present and who types.
 // What is wanted is only noted; `sync` compares it with what was asked for, so coming and going within one
 // moment costs no frame.
-import { add, sendAll } from './machine_request';
+import { add } from './machine_request';
 import { channels, edit, emit, Ev, requests, send, type Channel, type Fault, type Frame, type Member, type Message, type State, type Wish } from './machine_types';
 
 const kTypingEveryMs = 2_500;   // The server forgets a user 5 s after the last `typing`.
@@ -75,7 +75,6 @@ function ask(s: State, ch: Channel): void {
     ch._request = add(s, undefined, {
         type: 'subscribe', channel, ...ch._options, presence: ch._present ? ch._data ?? true : undefined, recover: ch._position,
     }, Infinity);
-    sendAll(s);
 }
 
 function mark(s: State, ch: Channel, status: Channel['_status'], error?: Fault): void {
@@ -181,7 +180,7 @@ export function channelFrame(s: State, link: number, f: Frame): void {
                 sync(s);
             } else {
                 snapshot(s, ch, {});
-                mark(s, ch, 'failed', { code: f['code'], message: f['reason'] ?? 'ended by the server', retryable: false, channel: ch._name });
+                mark(s, ch, 'failed', { code: f['code'], message: f['reason'] ?? 'ended', retryable: false, channel: ch._name });
             }
     }
 }

@@ -9,7 +9,7 @@ const kReadMs = 10_000;
 export function request(s: State, handle: Handle, f: Frame): void {
     const publish = f.type === 'publish';
     if ([...s._requests.values()].filter((r) => r._handle).length >= s._settings._queue) {
-        settle(s, handle, undefined, { code: 'queue_full', message: 'queueSize requests wait already', retryable: true });
+        settle(s, handle, undefined, { code: 'queue_full', message: 'too many requests wait', retryable: true });
         return;
     }
     if (f.type === 'notification.ack') { acknowledge(s, f['offset']); }
@@ -19,22 +19,21 @@ export function request(s: State, handle: Handle, f: Frame): void {
         if (ch) { ch._typedAt = ch._keyAt = -Infinity; }
     }
     add(s, handle, f, s._now + (publish ? s._settings._publishTimeout : kReadMs));
-    sendAll(s);
 }
 
-// Gives the id; a subscription is sent at once and has no handle and no end.
+// Gives the id; a subscription has no handle and no end.
 export function add(s: State, handle: Handle, f: Frame, deadline: number): number {
     const id = ++s._ids;
     requests(s).set(id, { _handle: handle, _frame: { ...f, id }, _deadline: deadline, _link: 0, _retryAt: 0, _tries: 0 });
     return id;
 }
 
-// What is due goes out; what waited too long is given up.
+// What is due goes out, subscriptions first, so that own messages are seen; what waited too long is given up.
 export function sendAll(s: State): void {
-    for (const [id, r] of s._requests) {
+    for (const [id, r] of [...s._requests].sort(([, a], [, b]) => +!!a._handle - +!!b._handle)) {
         if (r._deadline <= s._now) {
             requests(s).delete(id);
-            settle(s, r._handle, undefined, { code: 'timeout', message: `no answer to ${r._frame.type} in time`, retryable: true });
+            settle(s, r._handle, undefined, { code: 'timeout', message: 'no answer in time', retryable: true });
         } else if (s._link && !r._link && r._retryAt <= s._now) {
             editRequest(s, id, { _link: s._link });
             send(s, s._link, r._frame);

@@ -99,8 +99,7 @@ export interface Settings {
 export const enum Ev { Connect, Close, Opened, Frame, Closed, Tick, Wake, Hide, Token, Request, Retain, Enter, Key, Later }
 
 export type Event =
-    | { _t: Ev.Connect; _again: boolean }      // Also after the server closed it for good.
-    | { _t: Ev.Close | Ev.Tick | Ev.Wake | Ev.Hide }
+    | { _t: Ev.Connect | Ev.Close | Ev.Tick | Ev.Wake | Ev.Hide }
     | { _t: Ev.Opened; _link: number; _auth: object }
     | { _t: Ev.Frame; _link: number; _frame: Frame }
     | { _t: Ev.Closed; _link: number; _code: number; _reason: string }

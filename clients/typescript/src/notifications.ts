@@ -15,7 +15,7 @@ export function makeNotifications(core: Core): Notifications {
         },
         on: (listener) => {
             const stop = core._listen('', 'notifications', listener);
-            core._tell({ _t: Ev.Connect, _again: false });
+            if (!state()._view.error) { core._tell({ _t: Ev.Connect }); }
             return stop;
         },
     };

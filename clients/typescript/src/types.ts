@@ -64,7 +64,7 @@ export interface ConnectionView {
     readonly connectionId?: string;
     readonly nodeId?: string;
     /** Why it is closed. */
-    readonly error?: StarlingErrorLike;
+    readonly error?: StarlingErrorLike | undefined;
 }
 
 export interface StarlingErrorLike { readonly code: string; readonly message: string; readonly retryable: boolean }

@@ -174,6 +174,17 @@ test('publishes wait while offline, in order, bounded and timed', () => {
     assert.equal(gateway.truth.get('doc:1')!.length, 3);
 });
 
+test('after a return it subscribes before it publishes, so that own messages are seen', () => {
+    const { time, gateway, ada } = world();
+    ada.subscribe('doc:1');
+    time.run(100);
+    ada.lose();
+    gateway.reset('doc:1');
+    ada.publish('doc:1', 'mine');
+    time.run(2000);
+    assert.deepEqual(data(ada.of('message', 'doc:1')), ['mine']);
+});
+
 test('a retryable refusal is tried again, another is told', () => {
     const { time, gateway, ada } = world();
     let times = 0;
@@ -212,7 +223,7 @@ test('a subscription that is not available now comes later', () => {
 
 test('what the server subscribed by itself is taken over', () => {
     const { time, gateway, ada } = world();
-    ada.dispatch({ _t: Ev.Connect, _again: true });
+    ada.dispatch({ _t: Ev.Connect });
     time.run(100);
     const [connection] = gateway.connections;
     gateway.receive(connection!, { type: 'subscribe', channel: 'doc:1' });
@@ -225,7 +236,7 @@ test('what the server subscribed by itself is taken over', () => {
 
 test('coming and going in one moment costs no frame', () => {
     const { time, ada } = world();
-    ada.dispatch({ _t: Ev.Connect, _again: true });
+    ada.dispatch({ _t: Ev.Connect });
     time.run(100);
     ada.sent.length = 0;
     ada.dispatch({ _t: Ev.Retain, _channel: 'doc:1', _by: 1 });
@@ -340,7 +351,7 @@ test('typing is repeated while keys are pressed, ends, and survives a return', (
 test('backoff grows with full jitter to 20 s, and starts anew only after 5 s up', () => {
     const { time, gateway, ada } = world();
     gateway.up = false;
-    ada.dispatch({ _t: Ev.Connect, _again: true });
+    ada.dispatch({ _t: Ev.Connect });
     for (let i = 0; i < 12; i += 1) {
         time.run(6);
         const wait = ada.state._retryAt - time.now;
@@ -364,7 +375,7 @@ test('backoff grows with full jitter to 20 s, and starts anew only after 5 s up'
 
 test('short lives keep the backoff growing', () => {
     const { time, ada } = world();
-    ada.dispatch({ _t: Ev.Connect, _again: true });
+    ada.dispatch({ _t: Ev.Connect });
     for (let i = 1; i <= 6; i += 1) {
         while (ada.name !== 'online') { time.run(10); }
         ada.lose();
@@ -391,7 +402,7 @@ test('close codes decide', () => {
         ada.subscribe('doc:2');
         assert.ok(ada.settled.get(ada.publish('doc:1', 3))!.fault);
         assert.equal(ada.opens, 1);
-        ada.dispatch({ _t: Ev.Connect, _again: true });
+        ada.dispatch({ _t: Ev.Connect });
         time.run(100);
         assert.equal(ada.name, 'online');
         assert.equal(ada.frames('subscribe').at(-1).channel, 'doc:2');
@@ -401,7 +412,7 @@ test('close codes decide', () => {
 test('an expired token is replaced where there is a function', () => {
     const { time, gateway, ada } = world(undefined, { _fresh: true });
     gateway.expiresIn = 100_000;
-    ada.dispatch({ _t: Ev.Connect, _again: true });
+    ada.dispatch({ _t: Ev.Connect });
     time.run(100);
     time.run(80_000);
     assert.equal(ada.frames('refresh').length, 1);
@@ -526,7 +537,7 @@ test('lost is told once, late, and taken back', () => {
 test('notifications: the unread of all devices, told once', () => {
     const { time, gateway, ada } = world();
     gateway.notify('before');
-    ada.dispatch({ _t: Ev.Connect, _again: false });
+    ada.dispatch({ _t: Ev.Connect });
     time.run(100);
     assert.deepEqual(data([...ada.state._notes]), ['before']);
     assert.equal(ada.of('notification').length, 0);
@@ -537,7 +548,7 @@ test('notifications: the unread of all devices, told once', () => {
     time.run(2000);
     assert.deepEqual(data(ada.of('notification')), ['live', 'missed']);
     const other = new Driver(time, gateway, 'ada');
-    other.dispatch({ _t: Ev.Connect, _again: false });
+    other.dispatch({ _t: Ev.Connect });
     time.run(100);
     other.request({ type: 'notification.ack', offset: 2 });
     time.run(100);
@@ -559,7 +570,7 @@ test('close is final', () => {
     time.run(100);
     assert.equal(gateway.connections.size, 0);
     ada.dispatch({ _t: Ev.Wake });
-    ada.dispatch({ _t: Ev.Connect, _again: true });
+    ada.dispatch({ _t: Ev.Connect });
     ada.subscribe('doc:2');
     assert.equal(ada.settled.get(ada.publish('doc:1', 2))!.fault.code, 'closed');
     time.run(60_000);
