@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "engine/scripts.h"
+
 namespace starling::sim {
 
 RedisModel::RedisModel(RedisOptions options, std::string run_id, ScriptHost& host)
@@ -33,6 +35,21 @@ void RedisModel::feed(RedisConnection id, std::string_view bytes) {
     if (it != clients_.end()) { it->second.reader.feed(bytes); }
 }
 
+namespace {
+
+// For a trace: the engine's scripts by their names.
+std::string script_name(const std::string& command, const std::string& text) {
+    const auto sha = lower(command) == "eval" ? sha1_hex(text) : text;
+    for (const auto* script : {&engine::scripts::apply(), &engine::scripts::reg(), &engine::scripts::reap(), &engine::scripts::snap(),
+                               &engine::scripts::meta(), &engine::scripts::publish(), &engine::scripts::read(),
+                               &engine::scripts::erase(), &engine::scripts::acknowledge()}) {
+        if (script->sha == sha) { return script->name; }
+    }
+    return sha;
+}
+
+}  // namespace
+
 std::optional<RedisModel::Step> RedisModel::step(RedisConnection id, std::int64_t now_ms, bool lose_reply) {
     const auto it = clients_.find(id);
     if (it == clients_.end()) { return std::nullopt; }
@@ -45,6 +62,7 @@ std::optional<RedisModel::Step> RedisModel::step(RedisConnection id, std::int64_
     written_.clear();
     Step done{.name = lower((*words)[0])};
     done.script = done.name == "eval" || done.name == "evalsha";
+    for (std::size_t i = 0; describes && i < words->size() && i < 40; ++i) { done.text += i == 1 && done.script ? script_name((*words)[0], (*words)[1]) + " " : (*words)[i].substr(0, 60) + " "; }
     bool answered = false;
     const Reply reply = execute(id, it->second, *words, answered);
     if (!answered && !lose_reply) {
@@ -100,6 +118,9 @@ Reply RedisModel::execute(RedisConnection id, Client& client, Words& words, bool
         if (command->write && mood == RedisMood::readonly) { return readonly_error(); }
         return run_data(*command, words, client.database);
     }
+    // Sharded pub/sub came with 7.0.
+    const bool sharded = name == "ssubscribe" || name == "sunsubscribe" || name == "spublish";
+    if (sharded && options_.version < "7") { return Reply::error("ERR unknown command '" + words[0] + "', with args beginning with: "); }
     if (name.ends_with("subscribe")) {
         answered = true;
         return subscribe(id, client, name, words);
@@ -145,7 +166,7 @@ Reply RedisModel::evaluate(Client& client, Words& words, bool by_sha) {
 
 Reply RedisModel::script_call(Words& words) {
     const auto name = lower(words[0]);
-    if (name == "publish" || name == "spublish") {
+    if (name == "publish" || (name == "spublish" && options_.version >= "7")) {
         if (words.size() != 3) { return Reply::error("ERR Wrong number of args calling Redis command from script"); }
         return Reply::number(publish(words[1], words[2], name == "spublish"));
     }
@@ -174,17 +195,12 @@ void RedisModel::flush_all() {
     if (options_.replica) { journal_.push_back({now_ms_, std::exchange(written_, {})}); }
 }
 
-void RedisModel::restart(std::string run_id, bool keep_data) {
-    run_id_ = std::move(run_id);
-    while (!clients_.empty()) { close(clients_.begin()->first); }
-    scripts_.clear();
-    output_.clear();
-    mood = RedisMood::well;
-    if (!keep_data) {
-        for (auto& store : stores_) { store.clear(); }
-        for (auto& store : replica_) { store.clear(); }
-        journal_.clear();
-    }
+std::unique_ptr<RedisModel> RedisModel::reborn(std::string run_id) {
+    auto next = std::make_unique<RedisModel>(options_, std::move(run_id), host_);
+    next->stores_ = stores_;
+    next->replica_ = stores_;
+    next->now_ms_ = now_ms_;
+    return next;
 }
 
 void RedisModel::apply(Stores& stores, const JournalGroup& group) const {
@@ -206,13 +222,12 @@ void RedisModel::replica_caught_up(std::int64_t seen_ms) {
     }
 }
 
-RedisModel RedisModel::promote(std::string run_id, std::int64_t seen_ms) {
-    RedisModel next(options_, std::move(run_id), host_);
-    Stores seen = replica_;
-    for (const auto& group : journal_) { if (group.at_ms <= seen_ms) { apply(seen, group); } }
-    next.stores_ = seen;
-    next.replica_ = std::move(seen);
-    next.now_ms_ = now_ms_;
+std::unique_ptr<RedisModel> RedisModel::promote(std::string run_id, std::int64_t seen_ms) {
+    auto next = std::make_unique<RedisModel>(options_, std::move(run_id), host_);
+    next->stores_ = replica_;
+    for (const auto& group : journal_) { if (group.at_ms <= seen_ms) { apply(next->stores_, group); } }
+    next->replica_ = next->stores_;
+    next->now_ms_ = now_ms_;
     return next;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -51,6 +52,7 @@ class RedisModel : private ScriptCalls {
         std::string name;                    // Lower case.
         bool script = false;
         bool wrote = false;
+        std::string text;                    // The first words, for a trace.
     };
     std::optional<Step> step(RedisConnection connection, std::int64_t now_ms, bool lose_reply = false);
 
@@ -63,18 +65,20 @@ class RedisModel : private ScriptCalls {
     // The server closed it (protocol error, QUIT).
     bool closed(RedisConnection connection) const { return !clients_.contains(connection); }
 
+    bool describes = false;                  // Fill Step::text.
     RedisMood mood = RedisMood::well;
     const std::string& run_id() const { return run_id_; }
     Store& store(std::size_t database = 0) { return stores_[database]; }
     const Store& store(std::size_t database = 0) const { return stores_[database]; }
 
-    // A fresh process at the same place: nothing kept, or everything but the scripts and connections.
-    void restart(std::string run_id, bool keep_data);
+    // A fresh process with the same data: neither scripts nor connections.
+    std::unique_ptr<RedisModel> reborn(std::string run_id);
     void flush_all();
     // The server that a failover makes out of the replica: it has what was written up to `seen_ms` and nothing after.
-    RedisModel promote(std::string run_id, std::int64_t seen_ms);
+    std::unique_ptr<RedisModel> promote(std::string run_id, std::int64_t seen_ms);
     // The replica has applied all up to then; forgets that part of the journal.
     void replica_caught_up(std::int64_t seen_ms);
+    void forget_scripts() { scripts_.clear(); }
     std::size_t subscribers(std::string_view channel) const;
 
  private:

@@ -1,0 +1,34 @@
+#pragma once
+// The properties of docs/CLUSTER.md, looked for in what was recorded and in what there is when all is at rest.
+// Those that a client can see by itself (P4, M1, M3) are in Client, those of messages in messages.cpp.
+
+#include <set>
+#include <string>
+
+#include "world.h"
+
+namespace starling::sim {
+
+class Checks {
+ public:
+    explicit Checks(World& world) : world_(world) {}
+
+    void at_rest();                          // P1, P8, P9, M6, L1.
+    void what_was_told();                    // P2, P3.
+    void compare_view(const std::string& channel, const std::set<std::string>& users, const std::string& whose);
+
+ private:
+    // Sorted, without overlap.
+    using Intervals = std::vector<Interval>;
+
+    std::set<std::string> present(const std::string& channel) const;
+    void clients_at_rest();
+    void redis_at_rest();
+    Intervals connected(const std::string& user, const std::string& channel) const;
+    Intervals covered(const std::string& user, const std::string& channel) const;
+    Intervals out_of_contact(const Hold& hold) const;
+
+    World& world_;
+};
+
+}  // namespace starling::sim

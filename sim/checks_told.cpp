@@ -1,0 +1,158 @@
+// P2 and P3: each subscriber's leaves and joins must be a walk through what was true. For each leave there is a
+// moment, not before the one of the event before it and not after it was told, at which the user was rightly gone;
+// for each join one at which the user was connected.
+#include <algorithm>
+
+#include "checks.h"
+
+namespace starling::sim {
+
+namespace {
+
+using Intervals = std::vector<Interval>;
+
+Intervals united(Intervals parts) {
+    std::erase_if(parts, [](const Interval& part) { return part.to <= part.from; });
+    std::ranges::sort(parts, {}, &Interval::from);
+    Intervals out;
+    for (const auto& part : parts) {
+        if (!out.empty() && part.from <= out.back().to) {
+            out.back().to = std::max(out.back().to, part.to);
+        } else {
+            out.push_back(part);
+        }
+    }
+    return out;
+}
+
+Intervals without(Interval whole, const Intervals& holes) {
+    Intervals out;
+    Instant from = whole.from;
+    for (const auto& hole : holes) {
+        if (hole.to <= from) { continue; }
+        if (hole.from >= whole.to) { break; }
+        if (hole.from > from) { out.push_back({from, hole.from}); }
+        from = std::max(from, hole.to);
+    }
+    if (from < whole.to) { out.push_back({from, whole.to}); }
+    return out;
+}
+
+Duration overlap(Interval a, const Intervals& parts) {
+    Duration out{};
+    for (const auto& part : parts) {
+        const auto from = std::max(a.from, part.from), to = std::min(a.to, part.to);
+        if (from < to) { out += to - from; }
+    }
+    return out;
+}
+
+// The earliest moment in [from, to] that is inside (or, `inside` false, outside) of the intervals.
+std::optional<Instant> earliest(const Intervals& intervals, bool inside, Instant from, Instant to) {
+    Instant at = from;
+    for (const auto& part : intervals) {
+        if (part.to <= at) { continue; }
+        if (part.from > at) {                // In a hole.
+            if (!inside) { break; }
+            at = part.from;
+            break;
+        }
+        if (inside) { break; }
+        at = part.to;
+    }
+    if (inside && std::ranges::none_of(intervals, [&](const Interval& part) { return part.from <= at && at < part.to; })) { return std::nullopt; }
+    return at <= to ? std::optional(at) : std::nullopt;
+}
+
+constexpr Duration kNever = 1h;
+// How old a view may be that a newcomer is given: as old as the node's blindness.
+constexpr Duration kOldest = 40s;
+
+}  // namespace
+
+// As the user's nodes see it.
+Checks::Intervals Checks::connected(const std::string& user, const std::string& channel) const {
+    Intervals out;
+    for (const auto& hold : world_.record_.holds) {
+        if (hold.user == user && hold.channel == channel) { out.push_back({hold.opened, hold.ended.value_or(Instant(kNever)) + 1ns}); }
+    }
+    return united(std::move(out));
+}
+
+// When the node of this hold had been silent for so long that others may have given it up, until it has stated
+// again what it holds. Time in which Redis was not there is nobody's silence.
+Checks::Intervals Checks::out_of_contact(const Hold& hold) const {
+    Intervals out;
+    const auto life = world_.record_.lives.find({hold.node, hold.life});
+    if (life == world_.record_.lives.end() || world_.options_.memory) { return out; }
+    const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
+    const auto shard = partition % world_.options_.shards;
+    const auto contacts = life->second.contact.find(shard);
+    if (contacts == life->second.contact.end()) { return {{life->second.began, Instant(kNever)}}; }
+    const auto away = united(world_.record_.redis_away);
+    std::vector<Instant> times = contacts->second;
+    times.push_back(life->second.crashed.value_or(world_.now()));
+    const auto& options = world_.options_;
+    for (std::size_t i = 1; i < times.size(); ++i) {
+        const bool drains = life->second.drains && *life->second.drains < times[i];
+        const Duration limit = (drains ? options.linger + 2 * options.heartbeat : options.lease) * 9 / 10 - 100ms;
+        const Interval gap{times[i - 1], times[i]};
+        if (gap.to - gap.from - overlap(gap, away) > limit) { out.push_back({gap.from + limit, gap.to + 6s}); }
+    }
+    return out;
+}
+
+Checks::Intervals Checks::covered(const std::string& user, const std::string& channel) const {
+    const Duration linger = world_.options_.linger * 9 / 10 - 50ms;
+    std::vector<Instant> clean_ends;
+    for (const auto& hold : world_.record_.holds) {
+        if (hold.user == user && hold.channel == channel && hold.ended && hold.clean) { clean_ends.push_back(*hold.ended); }
+    }
+    std::ranges::sort(clean_ends);
+    Intervals out;
+    for (const auto& hold : world_.record_.holds) {
+        if (hold.user != user || hold.channel != channel || !hold.acked) { continue; }
+        Interval whole{*hold.acked, hold.ended.value_or(Instant(kNever))};
+        if (hold.ended && !hold.clean) {
+            whole.to += linger;
+            // A clean leave ends the lingering of the user's other connections too.
+            const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
+            if (next != clean_ends.end()) { whole.to = std::min(whole.to, *next); }
+        }
+        for (const auto& part : without(whole, united(out_of_contact(hold)))) { out.push_back(part); }
+    }
+    return united(std::move(out));
+}
+
+void Checks::what_was_told() {
+    struct Walk { Instant at; };
+    std::map<std::pair<std::string, std::string>, std::pair<Intervals, Intervals>> truths;   // connected, covered
+    std::map<std::tuple<std::uint32_t, std::string, std::string>, Walk> walks;
+    for (const auto& told : world_.record_.told) {
+        if (told.kind == Told::Kind::begin) {
+            std::erase_if(walks, [&](const auto& walk) { return std::get<0>(walk.first) == told.wire && std::get<1>(walk.first) == told.channel; });
+            continue;
+        }
+        const auto [it, is_new] = truths.try_emplace({told.user, told.channel});
+        if (is_new) { it->second = {connected(told.user, told.channel), covered(told.user, told.channel)}; }
+        const auto key = std::tuple{told.wire, told.channel, told.user};
+        const auto walk = walks.find(key);
+        Instant from = walk == walks.end() ? Instant(std::max<Duration>(told.at.time_since_epoch() - kOldest, 0s)) : walk->second.at;
+        if (told.kind == Told::Kind::snapshot) {
+            // In the list of a newcomer: lingering, or not known to be gone yet.
+            walks.insert_or_assign(key, Walk{from});
+            continue;
+        }
+        const bool join = told.kind == Told::Kind::join;
+        const auto at = join ? earliest(it->second.first, true, from, told.at) : earliest(it->second.second, false, from, told.at);
+        if (!at) {
+            world_.violation((join ? "P3 a join of " : "P2 a leave of ") + told.user + " in " + told.channel + " told at " +
+                             std::to_string(std::chrono::duration<double>(told.at.time_since_epoch()).count()) + " to wire " +
+                             std::to_string(told.wire) + (join ? ", who was not there since the leave before" : ", who was there all the while"));
+            return;
+        }
+        walks.insert_or_assign(key, Walk{*at});
+    }
+}
+
+}  // namespace starling::sim

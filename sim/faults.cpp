@@ -1,0 +1,115 @@
+// What goes wrong, when its time has come.
+#include "world.h"
+
+namespace starling::sim {
+
+std::string World::random_run_id() {
+    std::string out;
+    for (int i = 0; i < 40; ++i) { out += "0123456789abcdef"[rng_.below(16)]; }
+    return out;
+}
+
+void World::redis_unwell(Duration lasts) { record_.redis_away.push_back({now(), now() + lasts}); }
+
+// The process ends and another one takes its place.
+void World::redis_goes(Duration down, bool keep_data, bool silent) {
+    redis_unwell(down);
+    redis_down_until_ = std::max(redis_down_until_, now() + down);
+    redis_paused_until_ = {};
+    cut_links(std::nullopt, std::nullopt, silent);
+    const auto old = servers_.size() - 1;
+    auto next = keep_data ? servers_[old]->reborn(random_run_id()) : std::make_unique<RedisModel>(redis_options(), random_run_id(), host_);
+    for (auto& link : links_) { if (link->server == old) { link->connection.reset(); } }
+    std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
+    if (!keep_data) { loss(); }
+    servers_.push_back(std::move(next));
+}
+
+// The replica takes over: what was written in the last moments is gone.
+void World::fail_over(Duration lost, Duration down, bool silent) {
+    redis_unwell(down);
+    redis_down_until_ = std::max(redis_down_until_, now() + down);
+    redis_paused_until_ = {};
+    cut_links(std::nullopt, std::nullopt, silent);
+    const auto old = servers_.size() - 1;
+    const auto seen = kWallBaseMs + (now() - lost).time_since_epoch() / 1ms;
+    auto next = servers_[old]->promote(random_run_id(), seen);
+    for (auto& link : links_) { if (link->server == old) { link->connection.reset(); } }
+    std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
+    loss();
+    servers_.push_back(std::move(next));
+}
+
+void World::loss() {
+    loss_ = true;
+    last_loss_ = now();
+}
+
+void World::mood(RedisMood mood, Duration lasts) {
+    redis_unwell(lasts);
+    RedisModel* server = servers_.back().get();
+    server->mood = mood;
+    schedule_.after(lasts, [server, mood] { if (server->mood == mood) { server->mood = RedisMood::well; } });
+}
+
+void World::begin_fault(const Fault& fault) {
+    trace("FAULT ", describe(fault));
+    Node& node = nodes_[fault.node];
+    const Instant until = now() + fault.lasts;
+    const bool sometimes = fault.amount % 4 == 0;
+    const auto block = [&](int kind) {
+        // Both ways, or one alone.
+        if (fault.amount % 3 != 1) { node.blocked[kind][0] = std::max(node.blocked[kind][0], until); }
+        if (fault.amount % 3 != 2) { node.blocked[kind][1] = std::max(node.blocked[kind][1], until); }
+    };
+    using enum FaultKind;
+    switch (fault.kind) {
+        case node_crash: {
+            crash_node(fault.node, sometimes);
+            schedule_.at(until, [this, index = fault.node] { if (!nodes_[index].up) { start_node(index); } });
+            break;
+        }
+        case node_pause: pause_node(fault.node, fault.lasts); break;
+        case node_drain: drain_node(fault.node, std::min<Duration>(fault.lasts, 5s)); break;
+        case command_block: block(0); break;
+        case pubsub_block: block(1); break;
+        case partition:
+            for (auto& kind : node.blocked) { for (auto& way : kind) { way = std::max(way, until); } }
+            break;
+        case command_cut: cut_links(sometimes ? std::nullopt : std::optional(fault.node), false, false); break;
+        case pubsub_cut: cut_links(sometimes ? std::nullopt : std::optional(fault.node), true, false); break;
+        case links_dead: cut_links(fault.node, fault.amount % 2 == 0 ? std::optional(fault.amount % 3 == 0) : std::nullopt, true); break;
+        case redis_restart_empty: redis_goes(fault.lasts, false, sometimes); break;
+        case redis_restart: redis_goes(fault.lasts, true, sometimes); break;
+        case redis_flush:
+            servers_.back()->flush_all();
+            loss();
+            break;
+        case redis_failover: fail_over(Duration(1ms) * (fault.amount * 3), std::min<Duration>(fault.lasts, 8s), sometimes); break;
+        case redis_pause:
+            redis_unwell(fault.lasts);
+            redis_paused_until_ = std::max(redis_paused_until_, until);
+            break;
+        case redis_slow:
+            redis_unwell(fault.lasts);
+            redis_slow_ = Duration(1ms) * (1 + fault.amount % 50);
+            schedule_.at(until, [this] { redis_slow_ = {}; });
+            break;
+        case redis_loading: mood(RedisMood::loading, fault.lasts); break;
+        case redis_full: mood(RedisMood::full, fault.lasts); break;
+        case redis_readonly: mood(RedisMood::readonly, fault.lasts); break;
+        case redis_busy: mood(RedisMood::busy, fault.lasts); break;
+        case script_flush: servers_.back()->forget_scripts(); break;
+        case lose_replies:
+            lose_replies_ = 20 + fault.amount % 200;
+            schedule_.at(until, [this] { lose_replies_ = 0; });
+            break;
+        case drop_pushes:
+            drop_pushes_ = 50 + fault.amount % 300;
+            schedule_.at(until, [this] { drop_pushes_ = 0; });
+            break;
+        case count: break;
+    }
+}
+
+}  // namespace starling::sim

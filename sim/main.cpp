@@ -1,0 +1,186 @@
+// starling_sim: runs seeds and says which fail.
+#include <unistd.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "world.h"
+
+namespace {
+
+using namespace starling;
+using namespace starling::sim;
+
+struct Asked {
+    std::uint64_t first = 1, count = 1;
+    bool one = false, shrink = false;
+    std::uint32_t jobs = 1;
+    std::string file;                        // Of regressions.
+    std::vector<std::pair<std::string, std::string>> changes;
+};
+
+constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--jobs J] [--mode safety|liveness] [--off RULE]... [--trace] [--shrink]
+                    [--file FILE] [options of a run, as a failing seed prints them]
+
+  --seeds N    run N seeds, from --seed (default 1) on
+  --seed S     without --seeds: this one alone
+  --off R4     with a rule of the protocol switched off
+  --trace      print all that happens
+  --shrink     leave out faults as long as the seed still fails
+  --file FILE  each line of it is the options of one run
+)";
+
+// One option of a run; false: there is no such.
+bool change(Options& options, const std::string& name, const std::string& value) {
+    const auto number = [&] { return static_cast<std::uint32_t>(std::strtoul(value.c_str(), nullptr, 10)); };
+    if (name == "--nodes") { options.nodes = number(); }
+    else if (name == "--shards") { options.shards = number(); }
+    else if (name == "--partitions") { options.partitions = number(); }
+    else if (name == "--users") { options.users = number(); }
+    else if (name == "--tabs") { options.tabs = number(); }
+    else if (name == "--channels") { options.channels = number(); }
+    else if (name == "--active-ms") { options.active = Duration(1ms) * number(); }
+    else if (name == "--drift") { options.drift = number() != 0; }
+    else if (name == "--sharded") { options.sharded = number() != 0; }
+    else if (name == "--operations-max") { options.operations_max = number(); }
+    else if (name == "--snapshot-max") { options.snapshot_max = number(); }
+    else if (name == "--scan-whole") { options.scan_whole = number(); }
+    else if (name == "--history") { options.history_size = number(); }
+    else if (name == "--list-limit") { options.list_limit = number(); }
+    else if (name == "--silence-ms") { options.silence = Duration(1ms) * number(); }
+    else if (name == "--faults") { options.faults_max = number(); }
+    else if (name == "--leave-out") { options.leave_out.insert(number()); }
+    else if (name == "--off") { return switch_off(options.off, value); }
+    else { return false; }
+    return true;
+}
+
+Options options_of(const Asked& asked, std::uint64_t seed) {
+    bool liveness = false, memory = false;
+    for (const auto& [name, value] : asked.changes) {
+        liveness = liveness || (name == "--mode" && value == "liveness");
+        memory = memory || name == "--memory";
+    }
+    Options options = draw_options(seed, liveness);
+    if (memory) {
+        options.memory = true;
+        options.nodes = options.shards = 1;
+    }
+    for (const auto& [name, value] : asked.changes) {
+        if (name == "--trace") { options.trace = true; }
+        else if (name != "--mode" && name != "--memory" && !change(options, name, value)) {
+            std::fprintf(stderr, "%s %s?\n%s", name.c_str(), value.c_str(), kUsage);
+            std::exit(2);
+        }
+    }
+    return options;
+}
+
+// Leaves out one fault after the other, for good where the run fails without it too.
+Options shrink(Options options, ScriptHost& host) {
+    options.trace = false;
+    for (std::uint32_t i = 0; i < options.faults_max; ++i) {
+        Options less = options;
+        if (!less.leave_out.insert(i).second) { continue; }
+        if (World(less, host).run()) { options = less; }
+    }
+    return options;
+}
+
+// Every `step`th seed from `first` on; the number of those that failed.
+std::uint64_t run_seeds(const Asked& asked, std::uint64_t first, std::uint64_t end, std::uint64_t step) {
+    ScriptHost host;
+    std::uint64_t failed = 0;
+    for (std::uint64_t seed = first; seed < end; seed += step) {
+        Options options = options_of(asked, seed);
+        auto found = World(options, host).run();
+        if (!found) { continue; }
+        ++failed;
+        if (asked.shrink) {
+            options = shrink(options, host);
+            found = World(options, host).run();
+        }
+        std::printf("FAIL %s: %s\n", describe(options).c_str(), found.value_or("?").c_str());
+        for (const auto& fault : draw_faults(options)) { if (asked.one || asked.shrink) { std::printf("     %s\n", describe(fault).c_str()); } }
+        std::fflush(stdout);
+    }
+    return failed;
+}
+
+std::uint64_t run_jobs(const Asked& asked) {
+    if (asked.jobs <= 1) { return run_seeds(asked, asked.first, asked.first + asked.count, 1); }
+    std::vector<std::pair<pid_t, int>> children;
+    for (std::uint32_t job = 0; job < asked.jobs; ++job) {
+        int ends[2];
+        if (pipe(ends) != 0) { std::exit(2); }
+        const pid_t child = fork();
+        if (child == 0) {
+            const auto failed = run_seeds(asked, asked.first + job, asked.first + asked.count, asked.jobs);
+            _exit(write(ends[1], &failed, sizeof failed) == sizeof failed ? 0 : 1);
+        }
+        ::close(ends[1]);
+        children.emplace_back(child, ends[0]);
+    }
+    std::uint64_t failed = 0;
+    for (const auto& [child, end] : children) {
+        std::uint64_t part = 0;
+        // A child that died had found something worse than a violation.
+        if (read(end, &part, sizeof part) != sizeof part) { part = 1; std::printf("FAIL a job ended early\n"); }
+        failed += part;
+        ::close(end);
+        waitpid(child, nullptr, 0);
+    }
+    return failed;
+}
+
+bool parse(const std::vector<std::string>& words, Asked& asked) {
+    bool seeds_given = false, seed_given = false;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+        const auto& word = words[i];
+        if (word == "--trace" || word == "--memory") { asked.changes.emplace_back(word, ""); continue; }
+        if (word == "--shrink") { asked.shrink = true; continue; }
+        if (i + 1 == words.size()) { return false; }
+        const auto& value = words[++i];
+        if (word == "--seeds") { asked.count = std::strtoull(value.c_str(), nullptr, 10); seeds_given = true; }
+        else if (word == "--seed") { asked.first = std::strtoull(value.c_str(), nullptr, 10); seed_given = true; }
+        else if (word == "--jobs") { asked.jobs = static_cast<std::uint32_t>(std::strtoul(value.c_str(), nullptr, 10)); }
+        else if (word == "--file") { asked.file = value; }
+        else { asked.changes.emplace_back(word, value); }
+    }
+    asked.one = seed_given && !seeds_given;
+    return true;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    Asked asked;
+    if (!parse({argv + 1, argv + argc}, asked)) {
+        std::fputs(kUsage, stderr);
+        return 2;
+    }
+    std::uint64_t count = 0, failed = 0;
+    if (asked.file.empty()) {
+        count = asked.count;
+        failed = run_jobs(asked);
+    } else {
+        std::ifstream file(asked.file);
+        if (!file) { std::fprintf(stderr, "%s cannot be read\n", asked.file.c_str()); return 2; }
+        for (std::string line; std::getline(file, line);) {
+            if (line.empty() || line.starts_with('#')) { continue; }
+            std::istringstream in(line);
+            std::vector<std::string> words;
+            for (std::string word; in >> word;) { words.push_back(word); }
+            Asked each;
+            if (!parse(words, each)) { std::fprintf(stderr, "%s?\n", line.c_str()); return 2; }
+            ++count;
+            failed += run_jobs(each);
+        }
+    }
+    std::printf("%llu seeds, %llu failed\n", static_cast<unsigned long long>(count), static_cast<unsigned long long>(failed));
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,127 @@
+#include "options.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/random.h"
+
+namespace starling::sim {
+
+namespace {
+
+constexpr const char* kNames[] = {"node_crash", "node_pause", "node_drain", "command_block", "pubsub_block", "partition",
+                                  "command_cut", "pubsub_cut", "links_dead", "redis_restart_empty", "redis_restart",
+                                  "redis_flush", "redis_failover", "redis_pause", "redis_slow", "redis_loading", "redis_full",
+                                  "redis_readonly", "redis_busy", "script_flush", "lose_replies", "drop_pushes"};
+static_assert(std::size(kNames) == static_cast<std::size_t>(FaultKind::count));
+
+Duration between(Rng& rng, Duration low, Duration high) {
+    return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
+}
+
+std::string seconds(Duration duration) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.3f", std::chrono::duration<double>(duration).count());
+    return text;
+}
+
+}  // namespace
+
+const char* name(FaultKind kind) { return kNames[static_cast<std::size_t>(kind)]; }
+
+Options draw_options(std::uint64_t seed, bool liveness) {
+    Rng rng(seed * 2 + 1);
+    Options out;
+    out.seed = seed;
+    out.liveness = liveness;
+    out.nodes = static_cast<std::uint32_t>(2 + rng.below(3));
+    out.shards = rng.below(3) == 0 ? 2 : 1;
+    out.partitions = static_cast<std::uint32_t>(out.shards + rng.below(3));
+    out.users = static_cast<std::uint32_t>(2 + rng.below(5));
+    out.tabs = static_cast<std::uint32_t>(out.users + rng.below(6));
+    out.channels = static_cast<std::uint32_t>(1 + rng.below(3));
+    out.active = between(rng, 8s, 25s);
+    out.drift = rng.below(4) != 0;
+    out.sharded = rng.below(4) != 0;
+    // Buggify: sizes so small that every edge is met.
+    if (rng.below(3) == 0) { out.operations_max = static_cast<std::uint32_t>(1 + rng.below(3)); }
+    if (rng.below(3) == 0) { out.snapshot_max = static_cast<std::uint32_t>(rng.below(3)); }
+    if (rng.below(3) == 0) { out.scan_whole = 0; }
+    if (rng.below(3) == 0) { out.history_size = static_cast<std::uint32_t>(2 + rng.below(10)); }
+    if (rng.below(8) == 0) { out.list_limit = static_cast<std::uint32_t>(2 + rng.below(3)); }
+    out.silence = between(rng, 3s, 9s);
+    out.faults_max = static_cast<std::uint32_t>(rng.below(7));
+    return out;
+}
+
+std::vector<Fault> draw_faults(const Options& options) {
+    Rng rng(options.seed * 2 + 0x5eed);
+    std::vector<Fault> out;
+    if (options.memory) { return out; }
+    for (std::uint32_t i = 0; i < options.faults_max; ++i) {
+        Fault fault;
+        fault.kind = static_cast<FaultKind>(rng.below(static_cast<std::uint64_t>(FaultKind::count)));
+        fault.at = between(rng, 1s, std::max<Duration>(options.active - 1s, 2s));
+        const bool is_long = rng.below(3) == 0;
+        fault.lasts = is_long ? between(rng, 5s, 15s) : between(rng, 50ms, 5s);
+        // In liveness runs the first node is healthy, and so is Redis in the end.
+        fault.node = static_cast<std::uint32_t>(options.liveness ? 1 + rng.below(options.nodes - 1) : rng.below(options.nodes));
+        fault.amount = static_cast<std::uint32_t>(rng.below(1000));
+        out.push_back(fault);
+    }
+    std::ranges::stable_sort(out, {}, &Fault::at);
+    std::vector<Fault> kept;
+    for (std::uint32_t i = 0; i < out.size(); ++i) {
+        if (!options.leave_out.contains(i)) { kept.push_back(out[i]); }
+    }
+    return kept;
+}
+
+std::string describe(const Fault& fault) {
+    return std::string(name(fault.kind)) + " at=" + seconds(fault.at) + " lasts=" + seconds(fault.lasts) +
+           " node=" + std::to_string(fault.node) + " amount=" + std::to_string(fault.amount);
+}
+
+std::string describe(const Options& options) {
+    std::string out = "--seed " + std::to_string(options.seed) + (options.liveness ? " --mode liveness" : "");
+    const auto number = [&](const char* name, std::uint64_t value) { out += std::string(" ") + name + " " + std::to_string(value); };
+    if (options.memory) { out += " --memory"; }
+    number("--nodes", options.nodes);
+    number("--shards", options.shards);
+    number("--partitions", options.partitions);
+    number("--users", options.users);
+    number("--tabs", options.tabs);
+    number("--channels", options.channels);
+    number("--active-ms", static_cast<std::uint64_t>(options.active / 1ms));
+    number("--drift", options.drift);
+    number("--sharded", options.sharded);
+    number("--operations-max", options.operations_max);
+    number("--snapshot-max", options.snapshot_max);
+    number("--scan-whole", options.scan_whole);
+    number("--history", options.history_size);
+    number("--list-limit", options.list_limit);
+    number("--silence-ms", static_cast<std::uint64_t>(options.silence / 1ms));
+    number("--faults", options.faults_max);
+    for (const auto fault : options.leave_out) { number("--leave-out", fault); }
+    const auto& off = options.off;
+    for (const auto& [rule, is_off] : {std::pair{"R2", off.r2}, {"R3", off.r3}, {"R4", off.r4}, {"R6", off.r6}, {"R7", off.r7},
+                                       {"R8", off.r8}, {"R9", off.r9}, {"R10", off.r10}, {"R11", off.r11}}) {
+        if (is_off) { out += std::string(" --off ") + rule; }
+    }
+    return out;
+}
+
+bool switch_off(engine::Ablation& off, const std::string& rule) {
+    const std::string number = rule.starts_with('R') || rule.starts_with('r') ? rule.substr(1) : rule;
+    bool engine::Ablation::* const rules[] = {&engine::Ablation::r2, &engine::Ablation::r3, &engine::Ablation::r4,
+                                              &engine::Ablation::r6, &engine::Ablation::r7, &engine::Ablation::r8,
+                                              &engine::Ablation::r9, &engine::Ablation::r10, &engine::Ablation::r11};
+    const char* numbers[] = {"2", "3", "4", "6", "7", "8", "9", "10", "11"};
+    for (std::size_t i = 0; i < std::size(rules); ++i) {
+        if (number == numbers[i]) { off.*rules[i] = true; return true; }
+    }
+    return false;
+}
+
+}  // namespace starling::sim

@@ -1,0 +1,64 @@
+#pragma once
+// One run's whole set of options: drawn from its seed, or given; and the faults that will happen in it.
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "engine/settings.h"
+
+namespace starling::sim {
+
+enum class FaultKind : std::uint8_t {
+    node_crash, node_pause, node_drain,
+    command_block, pubsub_block, partition,          // A node's links to Redis stand still, in one or both directions.
+    command_cut, pubsub_cut, links_dead,             // Cut, or dead without a word.
+    redis_restart_empty, redis_restart, redis_flush, redis_failover, redis_pause, redis_slow,
+    redis_loading, redis_full, redis_readonly, redis_busy, script_flush,
+    lose_replies, drop_pushes,
+    count
+};
+const char* name(FaultKind kind);
+
+struct Fault {
+    FaultKind kind = FaultKind::node_crash;
+    Duration at{}, lasts{};
+    std::uint32_t node = 0;
+    std::uint32_t amount = 0;                // What it means depends on the kind.
+    Duration ends() const { return at + lasts; }
+};
+
+struct Options {
+    std::uint64_t seed = 1;
+    bool liveness = false;
+    bool memory = false;                     // One node with the embedded engine, without Redis.
+    std::uint32_t nodes = 3, shards = 1, partitions = 2;
+    std::uint32_t users = 5, tabs = 8, channels = 3;
+    Duration active = 20s, quiet = 0s;       // quiet 0: as long as the bounds want.
+    bool drift = true;
+    bool sharded = true;                     // Redis 7: sharded pub/sub; else 6.2.
+    std::uint32_t operations_max = 64, snapshot_max = 500, scan_whole = 128;
+    std::uint32_t history_size = 100;
+    std::uint32_t list_limit = 1000;
+    Duration silence = 6s;                   // After which a node closes a connection that says nothing.
+    std::uint32_t faults_max = 6;
+    std::set<std::uint32_t> leave_out;       // Faults by their number.
+    engine::Ablation off;
+    bool trace = false;
+
+    // The timing of the protocol.
+    Duration heartbeat = 1s, linger = 5s, lease = 8500ms;
+};
+
+// What a seed draws; the command line may change it afterwards.
+Options draw_options(std::uint64_t seed, bool liveness);
+std::vector<Fault> draw_faults(const Options& options);
+// As the command line takes it.
+std::string describe(const Options& options);
+std::string describe(const Fault& fault);
+// "R4" or "4"; false: there is no such rule.
+bool switch_off(engine::Ablation& off, const std::string& rule);
+
+}  // namespace starling::sim

@@ -1,0 +1,56 @@
+#pragma once
+// Virtual time: what shall happen, in the order of its time and, at one time, of its making.
+
+#include <cstdint>
+#include <functional>
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/time.h"
+
+namespace starling::sim {
+
+class Schedule {
+ public:
+    using Action = std::move_only_function<void()>;
+
+    Instant now() const { return now_; }
+    void at(Instant time, Action action) {
+        heap_.push_back({time < now_ ? now_ : time, next_++, std::move(action)});
+        std::push_heap(heap_.begin(), heap_.end(), later);
+    }
+    void after(Duration delay, Action action) { at(now_ + delay, std::move(action)); }
+
+    // Runs the next one that is due until then. False: none; then it is that time.
+    bool run_next(Instant until) {
+        if (heap_.empty() || heap_.front().time > until) {
+            now_ = until;
+            return false;
+        }
+        std::pop_heap(heap_.begin(), heap_.end(), later);
+        Entry entry = std::move(heap_.back());
+        heap_.pop_back();
+        now_ = entry.time;
+        ++run_;
+        entry.action();
+        return true;
+    }
+    std::uint64_t run_count() const { return run_; }
+
+ private:
+    struct Entry {
+        Instant time;
+        std::uint64_t order;
+        Action action;
+    };
+    static bool later(const Entry& a, const Entry& b) {
+        return a.time != b.time ? a.time > b.time : a.order > b.order;
+    }
+
+    Instant now_{};
+    std::uint64_t next_ = 0, run_ = 0;
+    std::vector<Entry> heap_;
+};
+
+}  // namespace starling::sim
