@@ -14,6 +14,8 @@
 
 #include "server/cli_client.h"
 #include "server/config_settings.h"
+#include "server/engine_factory.h"
+#include "server/redis_check.h"
 
 namespace starling::server {
 namespace {
@@ -21,6 +23,7 @@ namespace {
 constexpr rlim_t kDescriptorsMin = 4096;       // A connection is one descriptor; fewer than this is a trial.
 constexpr rlim_t kDescriptorsGood = 65'536;
 constexpr long kBacklogMin = 1024;             // A reconnect storm must fit in the accept queue.
+constexpr Duration kRedisPatience = 5s;
 constexpr std::time_t kPast = 1'704'067'200;   // 2024-01-01: a clock before it was never set.
 
 class Report {
@@ -116,6 +119,32 @@ void check_file(Report& report, const std::string& path) {
     }
 }
 
+void check_engine(Report& report, const Config& config) {
+    if (config.engine.type == "memory") {
+        report.ok("engine: embedded, nothing to reach");
+        return;
+    }
+    auto settings = make_redis(config);
+    auto tls = make_redis_tls(config);
+    if (!settings || !tls) {
+        report.finding("redis: " + (settings ? tls.error() : settings.error()));
+        return;
+    }
+    const RedisCheck check = check_redis(std::move(*settings), std::move(*tls), kRedisPatience);
+    for (const engine::Finding& finding : check.findings) {
+        if (finding.fatal || !check.reached) {
+            report.finding("redis: " + finding.text);
+        } else {
+            report.note("redis: " + finding.text);
+        }
+    }
+    if (check.reached) {
+        report.ok("redis: ready in " + std::to_string(check.time / 1ms) + " ms");
+    } else {
+        report.finding("redis: not reached");
+    }
+}
+
 }  // namespace
 
 int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigErrors>& config) {
@@ -130,7 +159,7 @@ int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigE
         }
         check_port(report, "server.listen", config->server.listen, *config);
         check_port(report, "server.admin", config->server.admin, *config);
-        if (config->engine.type == "memory") { report.ok("engine: embedded, nothing to reach"); }
+        check_engine(report, *config);
     }
     check_file(report, sources.file);
     check_descriptors(report);

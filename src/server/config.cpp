@@ -187,7 +187,10 @@ void check_together(const Config& config, ConfigErrors& errors) {
         errors.emplace_back("cluster.lease_ms: 0.9 of it must be at least 1.1 presence.linger_ms + 2 cluster.heartbeat_ms");
     }
     if (config.engine.type == "redis") {
-        if (auto redis = parse_redis_url(config.redis.url); !redis) { errors.push_back("redis.url: " + redis.error()); }
+        if (auto redis = parse_redis_url(config.redis.url); !redis) { errors.push_back(redis.error()); }
+    }
+    if (config.redis.prefix.empty() || config.redis.prefix.find_first_of("{}") != std::string::npos) {
+        errors.emplace_back("redis.prefix: must not be empty and has no braces, which say where a key lies in a cluster");
     }
     if (!config.auth.resume_secret.empty() && config.auth.resume_secret.size() < 32) {
         errors.emplace_back("auth.resume_secret: must be at least 32 bytes");

@@ -50,7 +50,7 @@ struct Config {
     } server;
 
     struct Engine { std::string type = "memory"; } engine;
-    struct Redis { std::string url = "redis://127.0.0.1:6379", prefix = "st"; bool ingress = true; } redis;
+    struct Redis { std::string url = "redis://127.0.0.1:6379", authorities, prefix = "st"; bool ingress = true; } redis;
     struct Cluster { std::int64_t heartbeat_ms = 1000, lease_ms = 8500, partitions = 32, shed_after_ms = 0; } cluster;
     struct Presence { std::int64_t linger_ms = 5000, list_limit = 1000, count_interval_ms = 250; } presence;
     struct Typing { std::int64_t timeout_ms = 5000; } typing;

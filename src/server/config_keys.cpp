@@ -27,6 +27,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"server.log_level", AT(server.log_level), "what goes to stderr", 0, 0, "debug|info|warning|error|off"},
     {"engine.type", AT(engine.type), "where order and history live", 0, 0, "memory|redis"},
     {"redis.url", AT(redis.url), "redis://, rediss://, redis+sentinel:// or redis+cluster://", 0, 0, {}, true},
+    {"redis.tls.authorities", AT(redis.authorities), "PEM file that verifies a rediss:// server; empty: the system's"},
     {"redis.prefix", AT(redis.prefix), "begins every key"},
     {"redis.ingress", AT(redis.ingress), "whether PUBLISH in Redis reaches subscribers"},
     {"cluster.heartbeat_ms", AT(cluster.heartbeat_ms), "between two signs of life of a node", 50, kDayMs},

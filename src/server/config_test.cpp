@@ -164,7 +164,8 @@ TEST(Config, PrintsWhatLoadsAgainWithoutItsSecrets) {
 TEST(Config, TakesTheAddressOfRedisApart) {
     EXPECT_EQ(good("[engine]\ntype = \"redis\"\n").engine.type, "redis");
     EXPECT_THAT(bad("[engine]\ntype = \"redis\"\n[redis]\nurl = \"http://secret@x\"\n"),
-                ElementsAre(AllOf(HasSubstr("redis.url"), Not(HasSubstr("secret")))));
+                ElementsAre(AllOf(testing::StartsWith("redis.url: must"), Not(HasSubstr("secret")))));
+    EXPECT_THAT(bad("[redis]\nprefix = \"a{b\"\n"), ElementsAre(HasSubstr("redis.prefix")));
 }
 
 TEST(Config, ReadsEndpoints) {

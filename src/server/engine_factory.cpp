@@ -26,14 +26,28 @@ std::unique_ptr<engine::Engine> make_cluster(const Runtime& runtime, const domai
     settings.heartbeat = std::chrono::milliseconds(config.cluster.heartbeat_ms);
     settings.lease = std::chrono::milliseconds(config.cluster.lease_ms);
     settings.linger = runtime.settings->linger;
-    auto redis = parse_redis_url(config.redis.url);
+    auto redis = make_redis(config);
     CHECK(redis);                            // Checked when the configuration was read.
-    redis->heartbeat = settings.heartbeat;
-    redis->lease = settings.lease;
     return std::make_unique<engine::Cluster>(std::move(settings), std::move(*redis), seed);
 }
 
 }  // namespace
+
+std::expected<engine::RedisSettings, std::string> make_redis(const Config& config) {
+    auto redis = parse_redis_url(config.redis.url);
+    if (!redis) { return redis; }
+    redis->heartbeat = std::chrono::milliseconds(config.cluster.heartbeat_ms);
+    redis->lease = std::chrono::milliseconds(config.cluster.lease_ms);
+    return redis;
+}
+
+std::expected<std::shared_ptr<net::TlsContext>, std::string> make_redis_tls(const Config& config) {
+    const auto redis = parse_redis_url(config.redis.url);
+    if (config.engine.type != "redis" || !redis || !redis->tls) { return nullptr; }
+    auto context = net::TlsContext::client(config.redis.authorities);
+    if (!context) { return std::unexpected("redis.tls.authorities: " + context.error()); }
+    return context;
+}
 
 std::unique_ptr<engine::Engine> make_engine(const Runtime& runtime, const domain::ShardIdentity& identity) {
     // Another stream of chance than the shard's own, from the same draw.

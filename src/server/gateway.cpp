@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "server/config_settings.h"
-#include "server/redis_url.h"
+#include "server/engine_factory.h"
 #include "server/shard_loop.h"
 
 namespace starling::server {
@@ -60,11 +60,9 @@ std::expected<std::shared_ptr<const Runtime>, std::string> make_runtime(const Co
         if (!tls) { return std::unexpected(tls.error()); }
         runtime->tls = std::move(*tls);
     }
-    if (config.engine.type == "redis" && parse_redis_url(config.redis.url)->tls) {
-        auto tls = net::TlsContext::client({});
-        if (!tls) { return std::unexpected("redis.url: " + tls.error()); }
-        runtime->redis_tls = std::move(*tls);
-    }
+    auto redis_tls = make_redis_tls(config);
+    if (!redis_tls) { return std::unexpected(redis_tls.error()); }
+    runtime->redis_tls = std::move(*redis_tls);
     return runtime;
 }
 
@@ -217,6 +215,9 @@ void Node::reload() {
         config->server.listen = runtime_->config.server.listen;
         config->server.admin = runtime_->config.server.admin;
         config->server.shards = runtime_->config.server.shards;
+        config->engine = runtime_->config.engine;
+        config->redis = runtime_->config.redis;
+        config->cluster = runtime_->config.cluster;
         // A reload that removes or reorders apps would make their channels others': refused as a whole.
         bool same_apps = config->apps.size() >= runtime_->config.apps.size();
         for (std::size_t i = 0; same_apps && i < runtime_->config.apps.size(); ++i) {
