@@ -41,7 +41,8 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
 void Partition::tell_entered(Channel& channel, const std::string& user, Own& own) {
     owed_.erase({channel.wire, user});
     if (!own.held) { return; }
-    if (!channel.view.in_redis(user)) {      // R13: shown among this node's own clients.
+    // R13: shown among this node's own clients. R4: who is here needs no other confirmation.
+    if (!channel.view.in_redis(user) || channel.view.find(user) == nullptr) {
         domain::MembersChanged changes;
         Record record{own.connected_at, 0, own.update ? own.update : own.fallback, member_hash(channel.wire, user)};
         channel.view.show_local(user, std::move(record), changes);
