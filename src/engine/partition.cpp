@@ -43,7 +43,7 @@ void Partition::eval(Pending pending, const Script& script, std::vector<std::str
 
 void Partition::start() {
     last_answer_ = now();                    // Contact is owed from now on.
-    next_beat_ = now();
+    next_beat_ = next_tick_ = now();
 }
 
 void Partition::discontinuity() {
@@ -395,8 +395,9 @@ bool Partition::ended() const {
 }
 
 std::optional<Instant> Partition::next_deadline() const {
-    // A tick of half a heartbeat: often enough for R10 and for everything that waits without a time of its own.
-    Instant next = now() + settings_.heartbeat / 2;
+    // A tick each half heartbeat, however busy the partition is: often enough for R10 and for everything that waits
+    // without a time of its own.
+    Instant next = next_tick_;
     if (up_ && state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
     if (!lingers_.empty() && !blind()) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
     for (const auto& wire : timed_views_) {
@@ -408,6 +409,7 @@ std::optional<Instant> Partition::next_deadline() const {
 }
 
 void Partition::on_deadline() {
+    if (now() >= next_tick_) { next_tick_ = now() + settings_.heartbeat / 2; }
     consider_reach();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
     for (const auto& wire : std::set<std::string>(timed_views_)) {

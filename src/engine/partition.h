@@ -236,7 +236,7 @@ class Partition {
     LeaveCounts leaves_;
     std::set<std::string> old_;              // Incarnations of mine to be ended.
     std::optional<Flight> flight_;
-    Instant next_beat_{};
+    Instant next_beat_{}, next_tick_{};
     std::set<std::string> dirty_channels_;
     std::set<std::pair<Instant, std::pair<std::string, std::string>>> lingers_;
 

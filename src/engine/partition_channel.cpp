@@ -68,12 +68,14 @@ void Partition::on(domain::Listen& call, const std::string& wire) {
     if (channel.told) { return; }
     if (channel.state == Channel::State::live && (channel.chain || channel.log.size == 0)) {
         tell_listening(channel, false);
-    } else if (!reach_told_) {
-        tell_listening(channel, true);
     } else {
-        stale_listens_.insert(wire);
         // It was listened to for its members alone; now its log matters, too.
         if (channel.state == Channel::State::live) { sync(channel); }
+        if (reach_told_) {
+            stale_listens_.insert(wire);
+        } else {
+            tell_listening(channel, true);
+        }
     }
     start_syncs();
 }
