@@ -130,10 +130,15 @@ void Shard::State::on(Ingress& event) {
         }
         return;
     }
-    HomeChannel* channel = find_home(event.channel);
+    const std::uint32_t target = home_of(event.channel);
+    mail(target, IngressMail{std::move(event.channel), std::move(event.data)});
+}
+
+void Shard::State::on(IngressMail& ingress) {
+    HomeChannel* channel = find_home(ingress.channel);
     if (channel == nullptr) { return; }
     Message message;
-    message.data = std::move(event.data);
+    message.data = std::move(ingress.data);
     message.time = now.wall_ms;
     deliver(*channel, {.text = shared(native::encode_message(channel->ref.name, message)), .accepted = now.instant,
                        .droppable = space(channel->ref).slow_consumer == SlowConsumer::latest});

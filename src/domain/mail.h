@@ -94,6 +94,11 @@ struct ListenMail {                          // This shard has no subscriber of 
     std::uint32_t shard = 0;
 };
 
+struct IngressMail {                         // By plain Redis PUBLISH, which the first shard hears.
+    ChannelRef channel;
+    std::string data;
+};
+
 // --- home -> shards that listen ---
 struct JoinedMail {
     SessionId session;
@@ -214,7 +219,7 @@ struct AnswerMail {
 };
 
 struct Mail {
-    std::variant<SubscribeMail, UnsubscribeMail, PublishMail, TypingMail, PresenceUpdateMail, ReadMail, BounceMail,
+    std::variant<IngressMail, SubscribeMail, UnsubscribeMail, PublishMail, TypingMail, PresenceUpdateMail, ReadMail, BounceMail,
                  ReadyMail, ListenMail, JoinedMail, PartedMail, ReplyMail, DirectMail, DeliverMail, PresenceMail, EndAllMail, ResumeAskMail,
                  ResumeAnswerMail, AttachMail, AttachedMail, DetachMail, AckMail, NotifyMail, UserFrameMail,
                  PublishAnswerMail, AskMail, AnswerMail>

@@ -292,6 +292,7 @@ struct Shard::State {
     void on(Published& event);
     void on(Delivered& event);
     void on(Ingress& event);
+    void on(IngressMail& mail);
 
     // --- calls.cpp: the engine's answers find who asked ---
     CallId call_ids = 0;

@@ -3,13 +3,15 @@ import { spawn, execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Server, eventually, pause } from '../protocol/harness.mjs';
 import { Proxy } from './proxy.mjs';
 import { Person } from './oracle.mjs';
 
 const run = promisify(execFile);
+const here = dirname(fileURLToPath(import.meta.url));
 
 const running = new Set();
 process.on('exit', () => {
@@ -47,6 +49,14 @@ export class Redis {
         await eventually(async () => (await this.ask('PING')).trim() === 'PONG', 5000, 'redis answers');
     }
 
+    flush() {
+        return this.ask('FLUSHALL');
+    }
+
+    publish(channel, payload) {
+        return this.ask('PUBLISH', channel, payload);
+    }
+
     async ask(...words) {
         const { stdout } = await run('redis-cli', ['-p', String(this.port), ...words.map(String)]);
         return stdout;
@@ -69,6 +79,72 @@ export class Redis {
     }
 }
 
+// Redis under Sentinel or in its cluster form, run by topologies.py: one command a line, one answer a line.
+export class Topology {
+    static async start(form) {
+        const topology = new Topology();
+        topology.form = form;
+        topology.child = spawn('python3', [join(here, 'topologies.py'), form], { stdio: ['pipe', 'pipe', 'inherit'] });
+        running.add(topology.child);
+        topology.answers = [];
+        topology.waiting = [];
+        let rest = '';
+        topology.child.stdout.on('data', (piece) => {
+            const lines = (rest + piece).split('\n');
+            rest = lines.pop();
+            for (const line of lines) (topology.waiting.shift() ?? ((value) => topology.answers.push(value)))(JSON.parse(line));
+        });
+        Object.assign(topology, await topology.answer());
+        return topology;
+    }
+
+    answer() {
+        return this.answers.length > 0 ? Promise.resolve(this.answers.shift()) : new Promise((done) => this.waiting.push(done));
+    }
+
+    say(...words) {
+        this.child.stdin.write(`${words.join(' ')}\n`);
+        return this.answer();
+    }
+
+    publish(channel, payload) {
+        return this.say('ask', this.servers[0].port, 'PUBLISH', channel, payload);
+    }
+
+    // A command to every data server.
+    async ask(...words) {
+        for (const { port } of this.servers.filter((s) => s.role !== 'sentinel')) await this.say('ask', port, ...words);
+    }
+
+    flush() {
+        return this.say('flush');
+    }
+
+    // Of the channel's partition; known once somebody is present there.
+    async slot(channel) {
+        for (const { port } of this.servers.filter((s) => s.role !== 'sentinel')) {
+            const { answer } = await this.say('ask', port, 'KEYS', `*:pd:default/${channel}`);
+            if (answer?.[0]) return (await this.say('ask', port, 'CLUSTER', 'KEYSLOT', answer[0])).answer;
+        }
+        throw new Error(`no server has ${channel}`);
+    }
+
+    async primary(channel) {
+        return (await this.say('primary', ...(this.form === 'cluster' ? [await this.slot(channel)] : []))).port;
+    }
+
+    replicas(primary) {
+        return this.servers.filter((s) => s.role !== 'sentinel' && s.port !== primary).map((s) => s.port);
+    }
+
+    async stop() {
+        const gone = new Promise((done) => this.child.once('exit', done));
+        this.child.stdin.end();
+        await gone;
+        running.delete(this.child);
+    }
+}
+
 // Short constants make a fault last seconds; their relations are those of the defaults.
 export const constants = { heartbeat: 200, lease: 2000, linger: 1000 };
 export const bounds = {
@@ -87,7 +163,8 @@ export class Cluster {
         cluster.nodes = [];
         cluster.proxies = [];
         for (let i = 0; i < nodes; i += 1) {
-            cluster.proxies.push(await Proxy.start(cluster.redis.port));
+            // The other forms name their servers' addresses themselves, so that nothing can stand between.
+            if (cluster.redis.port) cluster.proxies.push(await Proxy.start(cluster.redis.port));
             cluster.nodes.push(await cluster.boot(i));
         }
         return cluster;
@@ -96,7 +173,7 @@ export class Cluster {
     flags(i) {
         return [
             '--engine.type=redis',
-            `--redis.url=redis://${this.proxies[i].address}`,
+            `--redis.url=${this.redis.url ?? `redis://${this.proxies[i].address}`}`,
             `--cluster.heartbeat_ms=${constants.heartbeat}`,
             `--cluster.lease_ms=${constants.lease}`,
             `--presence.linger_ms=${constants.linger}`,
@@ -165,6 +242,18 @@ export class Cluster {
 
     check() {
         for (const person of this.people) person.check();
+    }
+
+    // M2: whoever was told of no gap holds what the log holds, and nothing that it does not.
+    async honest(channel) {
+        const log = await this.nodes.find((n) => !n.down).get(`/v1/channels/${encodeURIComponent(channel)}/messages?limit=1000`);
+        const kept = new Set(log.json.messages.map((m) => m.id));
+        for (const person of this.people) {
+            const room = person.rooms.get(channel);
+            if (person.stopped || room.gaps.length > 0) continue;
+            const ghosts = [...room.ids].filter((id) => !kept.has(id));
+            if (ghosts.length > 0) throw new Error(`${person.user} holds ${ghosts.length} messages that the log lost, and was told nothing`);
+        }
     }
 
     async stop() {

@@ -1,25 +1,39 @@
-// The faults of the table in docs/CLUSTER.md on real processes: gateways, a real Redis, proxies between them, clients that
-// remember everything. `node faults.mjs [--binary B] [--only F1] [--repeat N] [--nodes N]`.
+#!/usr/bin/env node
+// The faults F1 to F14 on real processes: gateways, a real Redis in one of its three forms, proxies between them, and clients that
+// remember everything.
 import { alone, assert, main, pause } from '../protocol/harness.mjs';
-import { Cluster, bounds, constants } from './cluster.mjs';
+import { Cluster, Topology, bounds, constants } from './cluster.mjs';
+
+if (process.argv.includes('--help')) {
+    console.log('usage: faults_test.mjs [--binary PATH] [--form standalone,sentinel,cluster] [--only TEXT] [--repeat N] [--shards N] [--test-timeout MS]');
+    process.exit(0);
+}
 
 const option = (name, fallback) => {
     const at = process.argv.indexOf(`--${name}`);
     return at > 0 ? process.argv[at + 1] : fallback;
 };
 const repeat = Number(option('repeat', '1'));
+const forms = option('form', 'standalone').split(',');
+const shards = Number(option('shards', '2'));
 
-function fault(name, story, { nodes = 3, shards = 1 } = {}) {
-    for (let n = 1; n <= repeat; n += 1) {
-        alone(repeat > 1 ? `${name} (${n})` : name, async () => {
-            const cluster = await Cluster.start({ nodes, shards });
-            try {
-                await story(cluster);
-                cluster.check();
-            } finally {
-                await cluster.stop();
-            }
-        });
+const everywhere = ['standalone', 'sentinel', 'cluster'];
+
+// `on`: the forms of Redis where the story can be told; those with a proxy between node and Redis need `standalone`.
+function fault(name, story, { nodes = 3, on = ['standalone'] } = {}) {
+    for (const form of forms.filter((f) => on.includes(f))) {
+        for (let n = 1; n <= repeat; n += 1) {
+            alone(`${form}: ${name}${repeat > 1 ? ` (${n})` : ''}`, async () => {
+                const redis = form === 'standalone' ? undefined : await Topology.start(form);
+                const cluster = await Cluster.start({ nodes, shards, redis });
+                try {
+                    await story(cluster);
+                    cluster.check();
+                } finally {
+                    await cluster.stop();
+                }
+            });
+        }
     }
 }
 
@@ -47,7 +61,7 @@ fault('two nodes see each other join, type, speak and leave', async (cluster) =>
     await cluster.complete(room, published);
     await ada.leave();
     await cluster.until(() => stay.every((p) => p.of(room, 'leave', 'ada').length === 1), 2000, 'ada is gone for all');
-});
+}, { on: everywhere });
 
 fault('a second tab on another node is no second join, and one end is no leave', async (cluster) => {
     const { stay, since } = await crowd(cluster);
@@ -61,7 +75,7 @@ fault('a second tab on another node is no second join, and one end is no leave',
     await two.leave();
     await cluster.until(() => stay.every((p) => p.of(room, 'leave', 'ada').length === 1), 2000, 'leaves at once');
     assert.ok(stay.every((p) => p.of(room, 'join', 'ada').length === 1));
-});
+}, { on: everywhere });
 
 fault('F1 kill -9 of one node: leaves of those who are not back, in time and once', async (cluster) => {
     const { stay, play } = await crowd(cluster, {
@@ -80,14 +94,14 @@ fault('F1 kill -9 of one node: leaves of those who are not back, in time and onc
     await cluster.complete(room, published);
     await pause(constants.linger);
     assert.deepEqual(events(stay, since).filter((e) => !e.endsWith('leave gone')), []);
-}, { nodes: 4 });
+}, { nodes: 4, on: everywhere });
 
 fault('F2 kill -9 of one node, all clients back within the linger: nothing is told', async (cluster) => {
     const { stay, since } = await crowd(cluster, { members: [['a', 2, {}], ['b', 2, {}]], watchers: 2 });
     await cluster.kill(2);
     await pause(bounds.crash + 500);
     assert.deepEqual(events(stay, since), []);
-});
+}, { on: everywhere });
 
 fault('F3 rolling restart under load: no join, no leave, no message lost', async (cluster) => {
     const { stay, play, since } = await crowd(cluster, { members: [['a', 0, {}], ['b', 1, {}], ['c', 2, {}]] });
@@ -113,7 +127,7 @@ fault('F3 rolling restart under load: no join, no leave, no message lost', async
     await pause(bounds.crash);
     assert.deepEqual(events([...stay, ...play], since), []);
     assert.ok(published.every((p) => p.tries <= 2), 'no publish failed after one retry');
-});
+}, { on: everywhere });
 
 for (const lasts of [Math.round(constants.lease * 0.35), Math.round(constants.lease * 2.4)]) {
     fault(`F4 a node stopped for ${lasts} ms: no ghosts, one view again`, async (cluster) => {
@@ -190,7 +204,8 @@ fault('F8 Redis killed and restarted empty: no event for those unchanged', async
     await cluster.redis.launch();
     const back = Date.now();
     const late = await cluster.person('late', { channels: [room], node: 0 });
-    await cluster.until(() => stay.every((p) => p.of(room, 'join', 'late').length === 1), 4000, 'joins are told');
+    // As an event, or in the snapshot of whoever had to subscribe again.
+    await cluster.until(() => stay.every((p) => p.members(room).includes('late')), 4000, 'joins are told');
     await cluster.until(() => stay.every((p) => p.of(room, 'leave', 'leaver').length === 1), bounds.hold + constants.linger + bounds.settle + 1000, () => `the leave is told: ${events(stay, since)}`);
     await pause(Math.max(0, back + bounds.hold + constants.linger + bounds.settle + 1000 - Date.now()));
     assert.deepEqual(events(stay, since).filter((e) => !/late|leaver/.test(e)), []);
@@ -200,14 +215,15 @@ fault('F8 Redis killed and restarted empty: no event for those unchanged', async
 
 fault('F9 FLUSHALL: no event for those unchanged', async (cluster) => {
     const { stay, since } = await crowd(cluster, { members: [['a', 1, {}]] });
-    await cluster.redis.ask('FLUSHALL');
+    await cluster.redis.flush();
     const late = await cluster.person('late', { channels: [room], node: 0 });
-    await cluster.until(() => stay.every((p) => p.of(room, 'join', 'late').length === 1), 4000, 'joins are told');
+    // As an event, or in the snapshot of whoever had to subscribe again.
+    await cluster.until(() => stay.every((p) => p.members(room).includes('late')), 4000, 'joins are told');
     await pause(bounds.hold + constants.linger + bounds.settle + 500);
     assert.deepEqual(events(stay, since).filter((e) => !e.endsWith('join late')), []);
     await late.leave();
     await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a'], 4000);
-});
+}, { on: everywhere });
 
 fault('F12 Redis slow, full, without its scripts: errors with a name, and it heals', async (cluster) => {
     const { stay, play, since } = await crowd(cluster, { members: [['a', 0, {}]], watchers: 2 });
@@ -237,14 +253,61 @@ fault('F14 Redis ends our pub/sub connection: no silent gap', async (cluster) =>
     await cluster.complete(room, published);
     await cluster.agree(room, ['watch0', 'watch1', 'a'], 5000);
     assert.deepEqual(events(stay, since), []);
-}, { nodes: 2 });
+}, { nodes: 2, on: everywhere });
 
 fault('plain PUBLISH in Redis reaches subscribers on every node, and one connection', async (cluster) => {
     const { stay } = await crowd(cluster, { watchers: 2 });
-    await cluster.redis.ask('PUBLISH', `ws:pubsub:${room}`, '{"from":"redis"}');
-    await cluster.redis.ask('PUBLISH', `ws:pubsub:${room}`, '{"broken":');
+    await cluster.redis.publish(`ws:pubsub:${room}`, '{"from":"redis"}');
+    await cluster.redis.publish(`ws:pubsub:${room}`, '{"broken":');
     await cluster.until(() => stay.every((p) => p.rooms.get(room).messages.length === 1), 2000, 'both have it');
     assert.deepEqual(stay[1].rooms.get(room).messages[0].data, { from: 'redis' });
-}, { nodes: 2 });
+}, { nodes: 2, on: everywhere });
+
+fault('F10, F11 a failover that loses acknowledged writes: nobody is told a lie, nobody leaves', async (cluster) => {
+    const { stay, play, since } = await crowd(cluster, { members: [['a', 0, {}]], watchers: 3 });
+    const published = [];
+    for (let i = 0; i < 5; i += 1) published.push(await play[0].publish(room, i));
+    const { redis } = cluster;
+    const old = await redis.primary(room);
+    const replicas = redis.replicas(old);
+    for (const port of replicas) await redis.say('pause', port);
+    // Acknowledged, and lost: no replica hears of them.
+    const lost = [];
+    for (let i = 0; i < 5; i += 1) lost.push(await play[0].publish(room, `lost ${i}`));
+    await redis.say('kill', old);
+    for (const port of replicas) await redis.say('resume', port);
+    const after = [];
+    for (let i = 0; i < 5; i += 1) after.push(await play[0].publish(room, `after ${i}`, { tries: 300 }));
+    await redis.say('restart', old);
+    await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a'], 10000);
+    await cluster.until(() => cluster.people.every((p) => p.rooms.get(room).ids.has(after.at(-1).messageId)), 10000, 'all have the newest message');
+    // A watcher who comes back now asks with a position that the log may have lost.
+    for (const person of stay) person.cut();
+    await pause(300);
+    await cluster.until(() => cluster.people.every((p) => p.link && p.link.subscribed.size === 1), 10000, 'all are back');
+    await cluster.honest(room);
+    await pause(bounds.hold);
+    assert.deepEqual(events([...stay, ...play], since).filter((e) => e.includes('leave')), []);
+}, { on: ['sentinel', 'cluster'] });
+
+fault('F11 a slot moved under load: nothing lost', async (cluster) => {
+    const { stay, play, since } = await crowd(cluster, { members: [['a', 0, {}]], watchers: 2 });
+    const published = [];
+    let going = true;
+    const speaking = (async () => {
+        while (going) published.push(await play[0].publish(room, published.length, { tries: 300 }));
+    })();
+    const slot = await cluster.redis.slot(room);
+    for (let i = 0; i < 3; i += 1) {
+        await cluster.redis.say('move-slot', slot);
+        await pause(300);
+    }
+    going = false;
+    await speaking;
+    await cluster.complete(room, published.slice(-50), 10000);
+    await cluster.agree(room, ['watch0', 'watch1', 'a'], 10000);
+    await pause(bounds.hold);
+    assert.deepEqual(events([...stay, ...play], since), []);
+}, { nodes: 2, on: ['cluster'] });
 
 await main();
