@@ -1,0 +1,246 @@
+// The load tool: one scenario against one server after the other, run by run, so that what disturbs the
+// machine disturbs them alike. Ends with JSON on stdout; a line for people goes to stderr for each run.
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <new>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "load/measure.h"
+#include "load/publisher.h"
+#include "load/raw_server.h"
+#include "load/target.h"
+#include "load/wire.h"
+#include "load/worker.h"
+
+namespace starling::bench {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+using Figures = std::vector<std::pair<std::string, double>>;
+
+pid_t start_process(bool pin, const std::function<void()>& work) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        if (pin) { pin_to(-1); }
+        work();
+        ::_exit(0);
+    }
+    return child;
+}
+
+bool wait_until(const std::function<bool()>& holds, double seconds) {
+    const std::uint64_t until = monotonic_ns() + static_cast<std::uint64_t>(seconds * 1e9);
+    while (!holds()) {
+        if (monotonic_ns() > until) { return false; }
+        std::this_thread::sleep_for(2ms);
+    }
+    return true;
+}
+
+struct Run {
+    Run(const std::string& name, const Options& options_in)
+        : options(options_in), target(name, options_in),
+          board(new (::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Board) {}
+    ~Run() {
+        for (const pid_t child : children) {
+            ::kill(child, SIGKILL);
+            ::waitpid(child, nullptr, 0);
+        }
+        ::munmap(board, sizeof(Board));
+    }
+
+    void start_clients() {
+        const std::uint32_t total = options.mode == Mode::churn ? options.cycles : options.connections;
+        for (std::uint32_t i = 0; i < options.processes; ++i) {
+            Share share;
+            share.first = static_cast<std::uint32_t>(std::uint64_t{total} * i / options.processes);
+            share.count = static_cast<std::uint32_t>(std::uint64_t{total} * (i + 1) / options.processes) - share.first;
+            share.in_flight = std::max(1U, options.in_flight / options.processes);
+            share.port = target.port();
+            share.raw = target.raw();
+            children.push_back(start_process(options.pin, [this, share, i] { run_clients(options, share, *board, board->clients[i]); }));
+        }
+    }
+
+    void stop_clients() {
+        board->phase = Phase::stop;
+        for (const pid_t child : children) { ::waitpid(child, nullptr, 0); }
+        children.clear();
+    }
+
+    const Options& options;
+    Target target;
+    Board* board;
+    std::vector<pid_t> children;
+    Figures figures;
+    std::string failure;
+};
+
+bool connect_all(Run& run) {
+    const std::uint64_t memory = pss_bytes(run.target.process());
+    const std::uint64_t kernel = kernel_socket_bytes();
+    const double cpu = cpu_seconds(run.target.process());
+    const std::uint64_t begin = monotonic_ns();
+    run.start_clients();
+    const std::uint64_t wanted = run.options.connections;
+    wait_until([&] { return run.board->sum(&ClientPart::ready) + run.board->sum(&ClientPart::failed) >= wanted; },
+               20 + static_cast<double>(wanted) / 200);
+    const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
+    const std::uint64_t ready = run.board->sum(&ClientPart::ready);
+    if (ready != wanted) {
+        run.failure = fmt::format("{} of {} connections were made", ready, wanted);
+        return false;
+    }
+    const auto count = static_cast<double>(wanted);
+    run.figures.emplace_back("connect_s", seconds);
+    run.figures.emplace_back("connect_cpu_us", (cpu_seconds(run.target.process()) - cpu) / count * 1e6);
+    if (run.options.mode == Mode::idle) { std::this_thread::sleep_for(3s); }
+    run.figures.emplace_back("pss_bytes", (static_cast<double>(pss_bytes(run.target.process())) - static_cast<double>(memory)) / count);
+    run.figures.emplace_back("kernel_bytes_both_ends", (static_cast<double>(kernel_socket_bytes()) - static_cast<double>(kernel)) / count);
+    return true;
+}
+
+void publish_all(Run& run) {
+    run.children.push_back(start_process(run.options.pin, [&run] {
+        run_publisher(run.options, run.target.port(), run.target.raw(), *run.board);
+    }));
+    Board& board = *run.board;
+    wait_until([&] { return board.publisher_ready || board.publisher_done; }, 20);
+    if (!board.publisher_ready) {
+        run.failure = "the publisher could not connect";
+        return;
+    }
+    std::this_thread::sleep_for(200ms);
+    const double cpu = cpu_seconds(run.target.process());
+    const std::uint64_t begin = monotonic_ns();
+    board.phase = Phase::run;
+    wait_until([&] { return board.publisher_done.load(); }, 600);
+    const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
+    const double spent = cpu_seconds(run.target.process()) - cpu;
+    run.stop_clients();
+    const auto received = static_cast<double>(board.sum(&ClientPart::received));
+    Histogram latency;
+    for (const ClientPart& part : board.clients) { latency.add(part.latency); }
+    double expected = 0;                     // Each room has connections / rooms of them, give or take one.
+    const std::uint64_t rounds = run.options.messages;
+    for (std::uint32_t i = 0; i < run.options.publishers; ++i) {
+        const std::uint32_t mine = (run.options.rooms - i + run.options.publishers - 1) / run.options.publishers;
+        for (std::uint32_t k = 0; k < mine; ++k) {
+            const std::uint32_t room = i + k * run.options.publishers;
+            const std::uint64_t members = (run.options.connections - room + run.options.rooms - 1) / run.options.rooms;
+            const std::uint64_t times = rounds / mine + (k < rounds % mine ? 1 : 0);
+            expected += static_cast<double>(members * times * run.options.burst);
+        }
+    }
+    run.figures.insert(run.figures.end(),
+                       {{"deliveries", received},
+                        {"cpu_s_per_million", spent / received * 1e6},
+                        {"deliveries_per_s", received / seconds},
+                        {"server_cpu_share", spent / seconds},
+                        {"p50_ms", latency.quantile(0.5) / 1e6},
+                        {"p99_ms", latency.quantile(0.99) / 1e6},
+                        {"max_ms", latency.quantile(0.999999) / 1e6},
+                        {"lost", expected - received + static_cast<double>(board.sum(&ClientPart::repeated))},
+                        {"repeated_or_late", static_cast<double>(board.sum(&ClientPart::repeated))},
+                        {"late_rounds", static_cast<double>(board.late_rounds.load())}});
+}
+
+void churn(Run& run) {
+    run.start_clients();
+    std::this_thread::sleep_for(200ms);
+    const double cpu = cpu_seconds(run.target.process());
+    const std::uint64_t begin = monotonic_ns();
+    run.board->phase = Phase::run;
+    const std::uint64_t wanted = run.options.cycles;
+    wait_until([&] { return run.board->sum(&ClientPart::ready) + run.board->sum(&ClientPart::failed) >= wanted; },
+               20 + static_cast<double>(wanted) / 200);
+    const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
+    const double spent = cpu_seconds(run.target.process()) - cpu;
+    const auto done = static_cast<double>(run.board->sum(&ClientPart::ready));
+    if (done == 0) {
+        run.failure = "no cycle was completed";
+        return;
+    }
+    run.figures = {{"cycles", done}, {"failed", static_cast<double>(run.board->sum(&ClientPart::failed))},
+                   {"cpu_us_per_cycle", spent / done * 1e6}, {"cycles_per_s", done / seconds}};
+}
+
+std::string short_name(const std::string& target) {
+    return is_raw(target) ? target : target.substr(target.rfind('/') + 1);
+}
+
+int measure(const Options& options) {
+    std::vector<std::map<std::string, std::vector<double>>> columns(options.targets.size());
+    std::vector<std::string> order;
+    bool failed = false;
+    for (std::uint32_t round = 0; round < options.runs; ++round) {
+        for (std::size_t i = 0; i < options.targets.size(); ++i) {
+            Run run(options.targets[i], options);
+            run.failure = run.target.failure();
+            if (run.failure.empty() && options.mode == Mode::churn) {
+                churn(run);
+            } else if (run.failure.empty() && connect_all(run) && options.mode != Mode::idle) {
+                publish_all(run);
+            }
+            std::string line = fmt::format("run {} {}:", round + 1, short_name(options.targets[i]));
+            if (!run.failure.empty()) {
+                failed = true;
+                line += " FAILED, " + run.failure;
+            }
+            for (const auto& [name, value] : run.figures) {
+                if (columns[i][name].empty() && std::ranges::find(order, name) == order.end()) { order.push_back(name); }
+                columns[i][name].push_back(value);
+                line += fmt::format(" {}={:.6g}", name, value);
+            }
+            fmt::print(stderr, "{}\n", line);
+        }
+    }
+    std::string out = "{\"runs\":" + std::to_string(options.runs) + ",\"targets\":[";
+    for (std::size_t i = 0; i < options.targets.size(); ++i) {
+        out += fmt::format("{}\n {{\"target\":\"{}\"", i == 0 ? "" : ",", short_name(options.targets[i]));
+        for (const std::string& name : order) {
+            if (columns[i][name].empty()) { continue; }
+            const Spread spread = spread_of(columns[i][name]);
+            out += fmt::format(",\n  \"{}\":{{\"lower_quartile\":{:.6g},\"median\":{:.6g},\"least\":{:.6g},\"most\":{:.6g}", name,
+                               spread.lower_quartile, spread.median, spread.least, spread.most);
+            const auto& first = columns[0][name];
+            if (i > 0 && !first.empty() && spread_of(first).lower_quartile > 0) {
+                const Spread base = spread_of(first);
+                out += fmt::format(",\"ratio_to_first\":{{\"lower_quartile\":{:.4g},\"median\":{:.4g}}}",
+                                   spread.lower_quartile / base.lower_quartile, spread.median / base.median);
+            }
+            out += "}";
+        }
+        out += "}";
+    }
+    fmt::print("{}\n]}}\n", out);
+    return failed ? 1 : 0;
+}
+
+}  // namespace
+
+}  // namespace starling::bench
+
+int main(int count, char** words) {
+    using namespace starling::bench;
+    const auto options = parse_options(count, words);
+    if (!options) {
+        fmt::print(stderr, "{}\n", options.error());
+        return 2;
+    }
+    if (options->serve_raw) { serve_raw(options->serve_writev ? Writing::writev : Writing::send); }
+    return measure(*options);
+}

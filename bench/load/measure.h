@@ -1,0 +1,20 @@
+#pragma once
+// What the kernel says of a server's process.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace starling::bench {
+
+double cpu_seconds(pid_t process);           // Of all its threads, by the scheduler's own clock.
+std::uint64_t pss_bytes(pid_t process);      // Proportional memory in user space.
+// Bytes of the kernel's objects for sockets, files and epoll, of the whole machine; 0: not readable.
+std::uint64_t kernel_socket_bytes();
+
+struct Spread { double lower_quartile = 0, median = 0, least = 0, most = 0; };
+Spread spread_of(std::vector<double> values);
+
+}  // namespace starling::bench
