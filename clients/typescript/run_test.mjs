@@ -42,6 +42,7 @@ const checks = {
     publint: async () => note('publint', (await tool('publint/src/cli.js', '--strict')).ok),
     attw: async () => note('are the types wrong', (await tool('@arethetypeswrong/cli/dist/index.js', '--pack', '.')).ok),
     size: async () => note('size', (await run(process.execPath, 'tools/size.mjs')).ok),
+    reference: async () => note('reference', (await run(process.execPath, 'tools/reference.mjs', '--check')).ok),
     tests: async () => {
         const { ok, text } = await run(process.execPath, 'tools/test.mjs');
         const count = (word) => Number(text.match(new RegExp(`^. ${word} (\\d+)$`, 'm'))?.[1] ?? 0);

@@ -11,6 +11,7 @@ import type { ClientOptions, Clock, TransportLink } from './types';
 
 const kTimerMaxMs = 2 ** 30;    // Beyond 2^31 a timer fires at once.
 
+/** Makes a client. It connects when something is first asked of it, so it may be made anywhere, also on a server. */
 export function createClient<M = any>(options: ClientOptions): Client<M> {
     const { now: read, setTimeout: start, clearTimeout: stop }: Clock = options.clock ?? { now: Date.now, setTimeout, clearTimeout };
     const random = options.random ?? Math.random;

@@ -45,6 +45,7 @@ export function useConnection(): ConnectionView {
 const kIdle: ConnectionView = { state: 'idle', lost: false };
 const kNone: readonly never[] = [];
 
+/** What `useMessages` takes. */
 export interface MessagesOptions {
     /** How many of the newest messages to begin with, out of the history. Default 0: only what comes from now on. */
     history?: number;
@@ -100,6 +101,7 @@ export function useEvent<M = any, N extends string = string, E extends keyof Eve
     useEffect(() => channel.subscribe(event, run as any), [channel, event, run]);
 }
 
+/** What `usePresence` gives. */
 export interface PresenceView<P = any> {
     readonly members: readonly Member<P>[];
     readonly others: readonly Member<P>[];
@@ -144,6 +146,7 @@ export function useOthers<T = readonly Member[], P = any>(
     return useSyncExternalStore(useCallback((changed) => presence.on(changed), [presence]), () => pick(presence.others), () => pick(kNone));
 }
 
+/** What `useTyping` gives. */
 export interface TypingView {
     readonly users: readonly string[];
     keystroke(): void;
@@ -157,6 +160,7 @@ export function useTyping(name: string): TypingView {
     return useMemo(() => ({ users, keystroke: typing.keystroke, stop: typing.stop }), [users, typing]);
 }
 
+/** What `useNotifications` gives. */
 export interface NotificationsView<D = any> {
     readonly list: readonly Notification<D>[];
     readonly unread: number;

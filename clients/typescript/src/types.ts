@@ -32,6 +32,7 @@ export interface PresenceChange<P = any> {
     readonly left: readonly Member<P>[];
 }
 
+/** Something for this user alone, on all devices. */
 export interface Notification<N = any> {
     readonly data: N;
     readonly id: string;
@@ -53,6 +54,7 @@ export interface Gap {
     readonly to: Position | undefined;
 }
 
+/** What `client.state` can be. */
 export type ConnectionState = 'idle' | 'connecting' | 'online' | 'waiting' | 'closed';
 
 /** How the connection is; a new object for each change, so it can be compared by identity. */
@@ -67,8 +69,10 @@ export interface ConnectionView {
     readonly error?: StarlingErrorLike | undefined;
 }
 
+/** Why a connection is closed: the fields of a `StarlingError`. */
 export interface StarlingErrorLike { readonly code: string; readonly message: string; readonly retryable: boolean }
 
+/** What `channel.state` can be. */
 export type ChannelState = 'idle' | 'joining' | 'live' | 'failed';
 
 /** What a channel pattern carries: its messages, or a map of named events, and its presence data. */
@@ -88,9 +92,12 @@ export type TypesOf<M, Name extends string> =
     IsAny<M> extends true ? Untyped : [Matching<M, Name>] extends [never] ? Untyped : M[Matching<M, Name> & keyof M];
 
 type IsAny<T> = 0 extends 1 & T ? true : false;
+/** A channel that the map says nothing of. */
 export interface Untyped { message: any; presence: any; events: Record<string, any> }
 
+/** The presence data of a channel. */
 export type PresenceOf<C> = C extends { presence: infer P } ? P : any;
+/** The named events of a channel. */
 export type EventsOf<C> = IsAny<C> extends true ? Record<string, any> : C extends { events: infer E } ? E : Record<string, any>;
 
 /** The messages of a channel: a union over the named events where there are any. */
@@ -101,6 +108,7 @@ export type MessageOf<C> = IsAny<C> extends true ? Message :
 /** What may be published without naming an event. */
 export type DataOf<C> = C extends { message: infer T } ? T : C extends { events: unknown } ? never : any;
 
+/** How a message is published. */
 export interface PublishOptions {
     /** A name, 1 to 64 bytes, that subscribers can ask for. */
     event?: string;
@@ -112,6 +120,7 @@ export interface PublishOptions {
     echo?: boolean;
 }
 
+/** What the gateway says of a message that it has. */
 export interface Published {
     readonly messageId: string;
     readonly epoch?: string;
@@ -120,9 +129,12 @@ export interface Published {
     readonly duplicate?: boolean;
 }
 
+/** Which messages of a history: after `since`, at most `limit` (100; up to 1,000), the newest first with `reverse`. */
 export interface HistoryOptions { since?: Position; limit?: number; reverse?: boolean }
+/** Messages of a history, and where its newest one stands. */
 export interface History<T = Message> { readonly position: Position | undefined; readonly messages: readonly T[] }
 
+/** How a channel is subscribed. */
 export interface ChannelOptions {
     /** Which presence events this client wants; `none` and `count` spare traffic in large channels. */
     watch?: 'members' | 'count' | 'none';
@@ -132,15 +144,18 @@ export interface ChannelOptions {
     since?: Position;
 }
 
-/** The least that the client needs of a connection. WebSocket is the built-in one. */
+/** What a transport tells: each text is one frame. */
 export interface TransportHandlers {
     open(): void;
     text(text: string): void;
     close(code: number, reason: string): void;
 }
+/** One connection of a transport. */
 export interface TransportLink { send(text: string): void; close(code?: number): void }
+/** The least that the client needs of a connection. The first text that it sends is the `connect` frame. */
 export type Transport = (url: string, on: TransportHandlers) => TransportLink;
 
+/** Time, as the client takes it; tests bring their own. */
 export interface Clock {
     /** Unix milliseconds, or any milliseconds that go on while the machine sleeps. */
     now(): number;
@@ -148,8 +163,10 @@ export interface Clock {
     clearTimeout(timer: any): void;
 }
 
+/** A token, or where one comes from. */
 export type TokenSource = string | (() => string | null | Promise<string | null>);
 
+/** What `createClient` takes. */
 export interface ClientOptions {
     /** `https://host`, `wss://host/v1/ws`, or in a browser a path; `?app=` names an app of several. */
     url: string;
