@@ -63,6 +63,7 @@ void Redis::State::tick(Turn& turn) {
 }
 
 void Redis::State::expire_links(Turn& turn) {
+    if (turn.now.instant < patient_until) { return; }
     std::vector<Link*> late;
     for (auto& [id, link] : links) {
         const Instant since = !link->expected.empty() ? link->expected.front().sent
@@ -191,9 +192,9 @@ std::optional<Instant> Redis::next_deadline() const {
     };
     for (const auto& [id, link] : state.links) {
         if (!link->expected.empty()) {
-            earlier(link->expected.front().sent + state.patience());
+            earlier(std::max(link->expected.front().sent + state.patience(), state.patient_until));
         } else if (!link->ready) {
-            earlier(link->opened + state.patience());
+            earlier(std::max(link->opened + state.patience(), state.patient_until));
         }
         earlier(link->ask_again);
     }
@@ -207,6 +208,7 @@ std::optional<Instant> Redis::next_deadline() const {
         earlier(sentinel.events.retry_at);
     }
     for (const Partition& partition : state.partitions) {
+        if (state.waiting == 0) { break; }
         if (partition.waiting == 0) { continue; }
         const auto first = std::ranges::find(partition.calls, Call::State::waiting, &Call::state);
         earlier(first->not_before);
@@ -219,8 +221,13 @@ std::optional<Instant> Redis::next_deadline() const {
 void Redis::on_deadline(Now now, Actions& out) {
     Turn turn{now, out};
     state_->graves.clear();
+    const Instant before = std::exchange(state_->last_look, now.instant);
+    if (before != Instant{} && now.instant - before > state_->settings.heartbeat) {
+        state_->patient_until = now.instant + state_->settings.heartbeat / 2;
+    }
+    if (now.instant < *next_deadline()) { return; }
     state_->expire_links(turn);
-    for (std::uint32_t i = 0; i < state_->partitions.size(); ++i) { state_->expire_calls(i, turn); }
+    for (std::uint32_t i = 0; state_->waiting > 0 && i < state_->partitions.size(); ++i) { state_->expire_calls(i, turn); }
     if (state_->next_tick <= now.instant) { state_->tick(turn); }
     state_->settle(turn);
 }

@@ -61,6 +61,7 @@ void Redis::State::call(std::uint32_t index, Call made, Turn& turn) {
     }
     pending_bytes += made.bytes;
     ++partition.waiting;
+    ++waiting;
     partition.calls.push_back(std::move(made));
     // The common case: nothing before it waits.
     if (partition.waiting == 1) {
@@ -104,6 +105,7 @@ bool Redis::State::write_call(Partition& partition, std::size_t index, Turn& tur
     partition.mixed = partition.written > 0 && (partition.mixed || partition.link != link->id);
     partition.link = link->id;
     --partition.waiting;
+    --waiting;
     ++partition.written;
     return true;
 }
@@ -116,7 +118,10 @@ void Redis::State::write_calls(std::uint32_t index, Turn& turn) {
 }
 
 void Redis::State::finish(Partition& partition, Call& made, std::variant<Value, CallFailed> result) {
-    if (made.state == Call::State::waiting) { --partition.waiting; }
+    if (made.state == Call::State::waiting) {
+        --partition.waiting;
+        --waiting;
+    }
     if (made.state == Call::State::written) { --partition.written; }
     made.state = Call::State::done;
     made.result = std::move(result);
@@ -127,6 +132,7 @@ void Redis::State::wait_again(Partition& partition, Call& made) {
     made.state = Call::State::waiting;
     --partition.written;
     ++partition.waiting;
+    ++waiting;
 }
 
 void Redis::State::release(Partition& partition) {
@@ -181,7 +187,7 @@ void Redis::State::on_call_reply(Link& link, const Expected& expected, Value rep
         } else {
             wait_again(partition, made);
             made.ask = code == "ASK" ? target : nullptr;
-            target->wanted_until = turn.now.instant + kWantedForRedirect;
+            target->wanted_until = turn.now.instant + kWantedForRedirect + 2 * patience();
             if (code == "MOVED") {
                 set_owner(expected.partition, target, turn);
                 want_map(turn.now.instant, target);

@@ -170,6 +170,10 @@ struct Redis::State {
     std::set<std::string> told;              // Findings, each told once.
     Instant next_tick{};                     // Twice a heartbeat.
     bool odd_tick = false;
+    std::uint32_t waiting = 0;               // Calls that are not written, of all partitions.
+    // A pause of our own: answers may lie in the sockets, so nothing is called late before they were read.
+    Instant last_look{};
+    Instant patient_until{};
     // Cluster:
     bool map_known = false;
     bool map_asked = false;

@@ -138,7 +138,16 @@ TEST(RedisSubscriptions, APauseOfOursReplacesNothing) {
     rig.start();
     subscribe(rig, 0, "a");
     rig.pass(3s);
+    rig.call(1, 0);
     rig.instant += 60s;
+    // The deadline comes first, the answer lies in the socket.
+    rig.hook = [](const std::string&, const Rig::Words&) { return std::optional<std::string>(""); };
+    rig.redis.on_deadline(rig.now(), rig.actions);
+    rig.run();
+    rig.hook = nullptr;
+    rig.answer(kAt, "+OK\r\n");
+    rig.give(rig.link_to(kAt), ":1\r\n");  // Of the probe behind it.
+    EXPECT_THAT(rig.answers(), ElementsAre("1:OK"));
     rig.pass(5s);
     EXPECT_THAT(rig.take<Missed>(), IsEmpty());
     EXPECT_THAT(rig.take<PartitionDown>(), IsEmpty());
