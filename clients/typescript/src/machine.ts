@@ -193,7 +193,7 @@ function closed(s: State, link: number, code: number, reason: string): void {
     }
     // After 4002 there must be a new token to come back with.
     if (code === 4002 ? !s._settings._fresh : !mayReconnect(code)) {
-        end(s, s._fault ?? { code: kCodes[code - 4000] ?? 'ended', message: reason || `closed with ${code}`, retryable: false });
+        end(s, s._fault ?? { code: kCodes[code - 4001] ?? 'ended', message: reason || `closed with ${code}`, retryable: false });
     } else if (!s._next) {
         s._retryAt = backoff(s, s._attempt++);
     }
@@ -207,7 +207,7 @@ function gone(s: State): void {
     lost(s, link);
 }
 
-const kCodes = ['bad_request', 'unauthenticated', 'token_expired', 'forbidden'];   // 4000 to 4003
+const kCodes = ['unauthenticated', 'token_expired', 'forbidden'];   // 4001 to 4003
 
 export function mayReconnect(code: number): boolean {
     return /^(10(01|06|1[123])|400[246-9]|4010)$/.test(`${code}`);

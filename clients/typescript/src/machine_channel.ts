@@ -86,8 +86,7 @@ function mark(s: State, ch: Channel, status: Channel['_status'], error?: Fault):
 }
 
 export function lostChannels(s: State, link: number): void {
-    for (const [name, was] of s._channels) {
-        if (was._on !== link && was._asked !== link) { continue; }
+    for (const name of s._channels.keys()) {
         const ch = edit(s, name)!;
         if (ch._asked === link) {
             // It is stated anew on the next link, from where it stands then.
@@ -153,11 +152,7 @@ export function channelFrame(s: State, link: number, f: Frame): void {
         case 'presence.join': case 'presence.update': case 'presence.leave': case 'presence.diff': {
             const { joins = [], updates = [], leaves = [], count } = { [f.type.slice(9) + 's']: [f], ...f } as Frame;
             const people = new Map(ch._people);
-            for (const one of joins) { people.set(one.userId, member(one)); }
-            for (const { userId, data } of updates) {
-                const old = people.get(userId);
-                if (old) { people.set(userId, { ...old, data }); }
-            }
+            for (const one of [...joins, ...updates]) { people.set(one.userId, member({ ...people.get(one.userId), ...one })); }
             for (const { userId } of leaves) { people.delete(userId); }
             changed(s, ch, people, count);
             break;
@@ -211,9 +206,9 @@ const member = ({ userId, connectedAt, data }: any): Member => ({ userId, connec
 
 // Who is as before stays the same object, and where all are, nothing is told.
 function snapshot(s: State, ch: Channel, { users = [], count }: any): void {
-    changed(s, ch, new Map(users.map((one: Member) => {
+    changed(s, ch, new Map(users.map(member).map((one: Member) => {
         const old = ch._people.get(one.userId);
-        return [one.userId, same(old, member(one)) ? old : member(one)];
+        return [one.userId, same(old, one) ? old : one];
     })), count);
 }
 

@@ -1,6 +1,6 @@
 // The user's notifications, the same on all devices. The client gives no position when it connects: the
 // answer is then all that the user has not acknowledged, on whatever device, which is what "unread" means.
-import { emit, type Frame, type Notification, type State } from './machine_types';
+import { emit, send, type Frame, type Notification, type State } from './machine_types';
 
 const kKept = 100;  // As many as the server keeps.
 
@@ -13,11 +13,18 @@ export function notified(s: State, { type, ...f }: Frame): void {
     let kept = s._notes;
     if (type !== 'notification') {
         fresh = f['messages'];
-        s._acked = (fresh[0]?.offset ?? f['offset'] + 1) - 1;
+        const acked = (fresh[0]?.offset ?? f['offset'] + 1) - 1;
+        const mine = s._acked;
+        s._acked = acked;
         // What an epoch begins with was there before this client looked.
         if (s._epoch === f['epoch']) {
+            // The mark that was set while offline is the last value, and is told now.
+            if (mine > acked) {
+                s._acked = mine;
+                send(s, s._link, { type: 'notification.ack', offset: mine });
+            }
             for (const note of fresh) { if (!kept.some((one) => one.id === note.id)) { emit(s, '', 'notification', note); } }
-            kept = kept.filter((note) => note.offset <= s._acked);
+            kept = kept.filter((note) => note.offset <= acked);
         } else {
             kept = [];
         }

@@ -70,23 +70,27 @@ function messageStore(channel: Channel, history: number, limit: number, event: s
         list = (event === undefined ? messages : messages.filter((one) => one.event === event)).slice(-limit);
         changed();
     };
-    // What came while the answer was on its way stays, once.
+    // Asked for once the channel is live, so that nothing lies between the two; what came meanwhile stays, once.
+    let wanted = false;
+    let meanwhile: Message[] | undefined;
     const load = (): void => {
-        if (!history) { return; }
+        if (!wanted || channel.state !== 'live') { return; }
+        wanted = false;
+        meanwhile = [];
         channel.history({ limit: history, reverse: true }).then(({ messages }) => {
             const known = new Set(messages.map((one) => one.id));
-            keep([...messages].reverse().concat(list.filter((one) => !known.has(one.id))));
-        }, () => {});
+            keep([...messages].reverse().concat((meanwhile ?? []).filter((one) => !known.has(one.id))));
+            meanwhile = undefined;
+        }, () => { wanted = true; });
     };
+    const begin = (): void => { wanted = history > 0; load(); };
     return {
         read: () => list,
         subscribe: (notify: () => void): (() => void) => {
             changed = notify;
-            const stops = [
-                channel.subscribe((message: Message) => keep([...list, message])),
-                channel.on('gap', () => { if (history) { list = kNone; load(); } }),
-            ];
-            if (list === kNone) { load(); }
+            const heard = (message: Message): void => { meanwhile?.push(message); keep([...list, message]); };
+            const stops = [channel.subscribe(heard), channel.on('gap', begin), channel.on('state', load)];
+            begin();
             return () => { stops.forEach((stop) => stop()); };
         },
     };

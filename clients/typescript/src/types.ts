@@ -155,7 +155,7 @@ export interface TransportLink { send(text: string): void; close(code?: number):
 /** The least that the client needs of a connection. The first text that it sends is the `connect` frame. */
 export type Transport = (url: string, on: TransportHandlers) => TransportLink;
 
-/** Time, as the client takes it; tests bring their own. */
+/** Time, as the client takes it; tests bring their own. Plain functions: they are called without `this`. */
 export interface Clock {
     /** Unix milliseconds, or any milliseconds that go on while the machine sleeps. */
     now(): number;

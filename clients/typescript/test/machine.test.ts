@@ -560,6 +560,20 @@ test('notifications: the unread of all devices, told once', () => {
     assert.deepEqual(data([...ada.state._notes]), ['before', 'live', 'missed']);
 });
 
+test('what was marked as read while offline is told after the return', () => {
+    const { time, gateway, ada } = world();
+    gateway.notify('one');
+    ada.dispatch({ _t: Ev.Connect });
+    time.run(100);
+    gateway.up = false;
+    ada.lose();
+    ada.request({ type: 'notification.ack', offset: 1 });
+    time.run(30_000);
+    gateway.up = true;
+    time.run(21_000);
+    assert.deepEqual([ada.state._acked, gateway.acked], [1, 1]);
+});
+
 test('close is final', () => {
     const { time, gateway, ada } = world();
     ada.subscribe('doc:1');

@@ -17,5 +17,5 @@ await build({
     packages: 'external', jsx: 'automatic', target: 'node18', mangleProps: /^_/, logLevel: 'warning', sourcemap: 'inline',
 });
 const files = readdirSync(out).map((name) => join(out, name));
-const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-reporter=spec', ...files], { cwd: here, stdio: 'inherit' });
+const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=3', '--test-reporter=spec', ...files], { cwd: here, stdio: 'inherit' });
 process.exit(run.status ?? 1);
