@@ -7,11 +7,14 @@ import { blank } from './machine_channel';
 import { Ev, type Channel as Kept, type Wish } from './machine_types';
 import type { ChannelOptions, PublishOptions } from './types';
 
+// Taken as it is now: the caller may change it before it is sent, and what is no JSON is the caller's to hear of.
+const copy = (data: unknown): unknown => data && JSON.parse(JSON.stringify(data));
+
 export function makeChannel(core: Core, channel: string, options: ChannelOptions | undefined): Channel {
     const none = blank(channel);
     const kept = (): Kept => core._state()._channels.get(channel) ?? none;
     const listen = (name: string, listener: (value: any) => void) => core._listen(channel, name, listener);
-    const wish = (_t: Wish['_t'], _by: number, _data?: unknown): Wish => ({ _t, _channel: channel, _by, _data, _options: options });
+    const wish = (_t: Wish['_t'], _by: number, _data?: unknown): Wish => ({ _t, _channel: channel, _by, _data: copy(_data), _options: options });
     const tell = (...words: Parameters<typeof wish>) => core._tell(wish(...words));
     const ask = (type: string, more?: object) => core._request({ type, channel, ...more });
 
@@ -33,7 +36,7 @@ export function makeChannel(core: Core, channel: string, options: ChannelOptions
         subscribe: (event: any, listener?: any) =>
             follow('message', listener ? (message) => message.event === event && listener(message) : event),
         unsubscribe: () => { tell(Ev.Retain, -Infinity); tell(Ev.Enter, -Infinity); },
-        publish: (data: unknown, more?: PublishOptions) => ask('publish', { data, ...more }),
+        publish: async (data: unknown, more?: PublishOptions) => ask('publish', { ...more, data: copy(data) }),
         history: (more) => ask('history.get', more),
         ready: () => new Promise((resolve, reject) => {
             const look = (): void => {

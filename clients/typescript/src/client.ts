@@ -17,6 +17,7 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
     const random = options.random ?? Math.random;
     const transport = options.transport ?? webSocket(options.WebSocket);
     const { token } = options;
+    const fresh = typeof token === 'function';
     // Two tabs of one user must not share a key.
     const prefix = `${random()}${random()}.`;
     const listeners = new Map<string, Set<[Listener]>>();
@@ -26,10 +27,9 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
     let time = -Infinity;
     let timer: unknown;
     let armed = Infinity;
-    let soon = false;
     let watching: AbortController | undefined;
     let state = initial({
-        _fresh: typeof token === 'function', _queue: options.queueSize ?? 100,
+        _fresh: fresh, _queue: options.queueSize ?? 100,
         _publishTimeout: Math.min(options.publishTimeout ?? 60_000, 240_000), _lostAfter: options.lostAfter ?? 5_000,
         _linger: options.linger ?? 1_000, _random: random(),
     });
@@ -77,55 +77,51 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
         const [, id] = c as [Do, number];
         const link = links.get(id);
         switch (c[0]) {
-            case Do.Open: void open(id); break;
+            case Do.Open: open(id); break;
             case Do.Send: link?.send(JSON.stringify(c[2])); break;
             case Do.Close:
                 links.delete(id);
                 link?.close(c[2]);
                 break;
             case Do.Token:
-                getToken().then((fresh) => dispatch({ _t: Ev.Token, _token: fresh }), () => {});
+                getToken().then((mine) => dispatch({ _t: Ev.Token, _token: mine }), () => {});
                 break;
             case Do.Settle:
-                if (c[3]) { c[1][1](new StarlingError(c[3])); } else { c[1][0](c[2]!); }
+                c[1](c[3] ? Promise.reject(new StarlingError(c[2] as Fault)) : c[2]);
                 break;
             case Do.Emit: emit(c[1], c[2], c[2] === 'error' ? new StarlingError(c[3] as Fault) : c[3]);
         }
     };
 
-    const getToken = async (): Promise<string | null | undefined> => typeof token === 'function' ? token() : token;
+    const getToken = async (): Promise<string | null | undefined> => fresh ? token() : token;
 
-    const open = async (id: number): Promise<void> => {
+    const open = (id: number): void => {
         links.set(id, undefined);
         watching ??= watch(dispatch);
-        const over = (code: number, reason: string): void => {
-            if (links.delete(id)) { dispatch({ _t: Ev.Closed, _link: id, _code: code, _reason: reason }); }
+        const over = (code: number, reason: unknown): void => {
+            if (links.delete(id)) { dispatch({ _t: Ev.Closed, _link: id, _code: code, _reason: `${reason}` }); }
         };
-        let mine: string | null | undefined;
         // A token that could not be had may be had later; a wrong address does not get better with time.
-        try { mine = await getToken(); } catch (error) { over(1006, String(error)); }
-        if (mine === null) { over(4001, 'there is no token'); }
-        if (!links.has(id)) { return; }
-        try {
+        getToken().then((mine) => {
+            if (mine === null) { over(4001, 'no token'); }
+            if (!links.has(id)) { return; }
             links.set(id, transport(socketUrl(options.url), {
                 open: () => dispatch({ _t: Ev.Opened, _link: id, _auth: { user: options.user, token: mine } }),
                 text: (text) => { if (links.has(id)) { dispatch({ _t: Ev.Frame, _link: id, _frame: JSON.parse(text) }); } },
                 close: over,
             }));
-        } catch (error) { over(4000, String(error)); }
+        }, (error) => over(1006, error)).catch((error) => over(4000, error));
     };
 
     const core: Core = {
         _state: () => state,
         _tell: (event) => {
             dispatch(event);
-            if (soon) { return; }
-            soon = true;
-            queueMicrotask(() => { soon = false; dispatch({ _t: Ev.Tick }); });
+            queueMicrotask(() => dispatch({ _t: Ev.Tick }));
         },
-        _request: (frame) => new Promise((resolve, reject) => {
+        _request: (frame) => new Promise((resolve) => {
             if (frame.type === 'publish') { frame['key'] ??= prefix + ++keys; }
-            dispatch({ _t: Ev.Request, _handle: [resolve, reject], _frame: frame });
+            dispatch({ _t: Ev.Request, _handle: resolve, _frame: frame });
         }),
         _listen: (channel, name, listener) => {
             const key = name + ' ' + channel;
@@ -140,9 +136,8 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
         get connection() { return state._view; },
         notifications: makeNotifications(core),
         channel: (name, settings) => {
-            let channel = made.get(name);
-            if (!channel) { made.set(name, channel = makeChannel(core, name, settings)); }
-            return channel as any;
+            if (!made.has(name)) { made.set(name, makeChannel(core, name, settings)); }
+            return made.get(name) as any;
         },
         connect: () => dispatch({ _t: Ev.Connect }),
         close: () => {

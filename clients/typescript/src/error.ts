@@ -14,8 +14,8 @@ export class StarlingError extends Error {
     /** Where the code is explained. */
     declare readonly help: string;
 
-    constructor(f: { code: string; message: string; retryable: boolean; channel?: string }) {
-        super(f.message);
-        Object.assign(this, { name: 'StarlingError', code: f.code, retryable: f.retryable, channel: f.channel, help: kHelp + f.code });
+    constructor({ code, message, retryable, channel }: { code: string; message: string; retryable: boolean; channel?: string }) {
+        super(message);
+        Object.assign(this, { name: 'StarlingError', code, retryable, channel, help: kHelp + code });
     }
 }

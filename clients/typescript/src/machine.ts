@@ -17,9 +17,9 @@ const kHandoverMs = 1_000;      // For what is on its way on the old link.
 
 export function initial(settings: Settings): State {
     return {
-        _settings: settings, _seed: 1 + Math.floor(settings._random * 2e9), _ids: 0,
+        _settings: settings, _seed: (settings._random * 2e9) | 1, _ids: 0,
         _want: false, _final: false, _next: 0, _link: 0, _old: 0, _nextDue: Infinity, _oldDue: Infinity,
-        _attempt: 0, _retryAt: Infinity, _moveAt: Infinity, _stableAt: Infinity, _lostAt: Infinity,
+        _attempt: 0, _retryAt: Infinity, _upAt: 0, _lostAt: Infinity,
         _beatAt: Infinity, _pings: 0, _interval: 25_000, _refreshAt: Infinity, _skew: 0,
         _requests: new Map(), _channels: new Map(), _wishes: [],
         _notes: [], _acked: 0, _now: 0, _out: [], _mine: new Set(),
@@ -33,7 +33,7 @@ export function step(state: State, event: Event, now: number): [State, Command[]
     sendAll(s);
     if (s._link || !s._want) { s._lostAt = Infinity; } else if (s._lostAt === Infinity && !s._view.lost) { s._lostAt = now + s._settings._lostAfter; }
     const view = s._view;
-    const name = s._link ? 'online' : s._next ? 'connecting' : s._want ? 'waiting' : s._final || view.error ? 'closed' : 'idle';
+    const name = s._link ? 'online' : s._next ? 'connecting' : s._want ? 'waiting' : view.error ? 'closed' : 'idle';
     if (view.state !== name) { s._view = { ...view, state: name }; }
     if (s._view !== state._view) { emit(s, '', 'state', s._view); }
     return [s, s._out];
@@ -41,21 +41,21 @@ export function step(state: State, event: Event, now: number): [State, Command[]
 
 // When the machine wants to be woken by a tick, whatever else happens.
 export function due(s: State): number {
-    return s._final ? Infinity : Math.min(s._retryAt, s._nextDue, s._oldDue, s._moveAt, s._stableAt,
+    return s._final ? Infinity : Math.min(s._retryAt, s._nextDue, s._oldDue,
                     s._lostAt, s._beatAt, s._refreshAt, s._wishes[0]?.[0] ?? Infinity, nextDue(s));
 }
 
 function on(s: State, e: Event): void {
-    if (s._final) {
-        if (e._t === Ev.Request) { s._out.push([Do.Settle, e._handle, undefined, kClosed]); }
-        return;
-    }
+    if (s._final && e._t !== Ev.Request) { return; }
     switch (e._t) {
         case Ev.Connect:
             if (s._view.error) { s._view = { ...s._view, error: undefined }; }
             connect(s);
             break;
-        case Ev.Close: s._final = true; end(s, kClosed, 1000); break;
+        case Ev.Close:
+            s._final = true;
+            end(s, { code: 'closed', message: 'closed', retryable: false }, 1000);
+            break;
         case Ev.Opened:
             if (e._link === s._next) { send(s, e._link, { type: 'connect', id: ++s._ids, ...e._auth, resume: s._resume }); }
             break;
@@ -83,8 +83,6 @@ function on(s: State, e: Event): void {
     }
 }
 
-const kClosed = { code: 'closed', message: 'client.close() was called', retryable: false };
-
 function connect(s: State): void {
     if (s._want || s._view.error) { return; }
     s._want = true;
@@ -93,7 +91,7 @@ function connect(s: State): void {
 }
 
 function begin(s: State): void {
-    s._retryAt = s._moveAt = Infinity;
+    s._retryAt = Infinity;
     if (s._next) { return; }
     s._next = ++s._ids;
     s._nextDue = s._now + kAttemptMs;
@@ -110,13 +108,14 @@ function frame(s: State, link: number, f: Frame): void {
         s._pings = 0;
         s._beatAt = s._now + s._interval;
         switch (f.type) {
-            case 'reconnect': s._moveAt = s._now + f['delay']; break;
+            case 'reconnect': s._retryAt = s._now + f['delay']; break;
             case 'refreshed': expires(s, f['expiresAt']); break;
             case 'direct': emit(s, '', 'direct', f['data']); break;
-            case 'notification': case 'notification.acked': case 'notifications': notified(s, f); break;
             default:
                 if (reply(s, f)) { break; }
-                if (error) {
+                if (f.type.startsWith('notification')) {
+                    notified(s, f);
+                } else if (error) {
                     // Told before a close code, or for a frame that asked for no reply.
                     s._fault = error;
                     emit(s, f.channel ?? '', 'error', error);
@@ -161,8 +160,8 @@ function connected(s: State, f: Frame): void {
     s._interval = f['pingInterval'] * 1000;
     s._beatAt = s._now + s._interval;
     s._pings = 0;
-    s._stableAt = s._now + kStableMs;
-    s._nextDue = s._retryAt = s._moveAt = Infinity;
+    s._upAt = s._now;
+    s._nextDue = s._retryAt = Infinity;
     s._skew = f['serverTime'] - s._now;
     s._view = { state: 'online', lost: false, userId: f['userId'], connectionId: f['connectionId'], nodeId: f['nodeId'] };
     expires(s, f['expiresAt']);
@@ -175,7 +174,7 @@ function expires(s: State, at: number | undefined): void {
     s._refreshAt = Infinity;
     if (!at || !s._settings._fresh) { return; }
     const left = at - s._skew - s._now;
-    s._refreshAt = s._now + Math.max(1000, left - Math.min(60_000, left / 5));
+    s._refreshAt = s._now + Math.max(1000, left * 0.8);
 }
 
 function closed(s: State, link: number, code: number, reason: string): void {
@@ -193,7 +192,7 @@ function closed(s: State, link: number, code: number, reason: string): void {
     }
     // After 4002 there must be a new token to come back with.
     if (code === 4002 ? !s._settings._fresh : !mayReconnect(code)) {
-        end(s, s._fault ?? { code: kCodes[code - 4001] ?? 'ended', message: reason || `closed with ${code}`, retryable: false });
+        end(s, s._fault ?? { code: kCodes[code - 4001] ?? 'ended', message: reason || `${code}`, retryable: false });
     } else if (!s._next) {
         s._retryAt = backoff(s, s._attempt++);
     }
@@ -203,7 +202,8 @@ function closed(s: State, link: number, code: number, reason: string): void {
 function gone(s: State): void {
     const link = s._link;
     s._link = 0;
-    s._beatAt = s._stableAt = s._refreshAt = s._moveAt = Infinity;
+    if (s._now >= s._upAt + kStableMs) { s._attempt = 0; }
+    s._beatAt = s._refreshAt = Infinity;
     lost(s, link);
 }
 
@@ -225,7 +225,7 @@ function shut(s: State, code?: number): void {
 function end(s: State, error: Fault, code?: number): void {
     shut(s, code);
     s._want = false;
-    s._view = { ...s._view, state: 'closed', lost: false, error };
+    s._view = { ...s._view, lost: false, error };
     rejectAll(s, error);
 }
 
@@ -242,7 +242,6 @@ function tick(s: State): void {
         s._view = { ...s._view, lost: true };
         emit(s, '', 'lost');
     }
-    if (s._stableAt <= now) { s._stableAt = Infinity; s._attempt = 0; }
     if (s._nextDue <= now) { broken(s, s._next); }
     if (s._oldDue <= now) { dropOld(s); }
     if (s._beatAt <= now) {
@@ -251,7 +250,7 @@ function tick(s: State): void {
         if (s._pings > 1 || (s._pings && now < s._beatAt + 2000)) { broken(s, s._link); } else { probe(s, kPongMs); }
     }
     if (s._refreshAt <= now) { s._refreshAt = now + kAttemptMs; s._out.push([Do.Token]); }
-    if (s._retryAt <= now || s._moveAt <= now) { begin(s); }
+    if (s._retryAt <= now) { begin(s); }
     for (const [at, wish] of s._wishes) { if (at <= now) { touch(s, wish); } }
     s._wishes = s._wishes.filter(([at]) => at > now);
     sync(s);

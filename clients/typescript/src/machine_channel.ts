@@ -118,7 +118,7 @@ export function subscribed(s: State, link: number, f: Frame): void {
     const ch = edit(s, f.channel!)!;
     if (ch?._request !== f.id) { return; }
     const from = ch._position;
-    const { position: to, messages: list, recovered, presence, typing: users } = f as Frame & { position: typeof from; messages: Message[] };
+    const { position: to, messages: list, recovered, presence = {}, typing: users = [] } = f as Frame & { position: typeof from; messages: Message[] };
     const missed = recovered === false;
     if (missed || (!to && !list && ch._ever)) {
         gap(s, ch, missed ? f['reason'] : 'unrecorded', from, to);
@@ -130,8 +130,8 @@ export function subscribed(s: State, link: number, f: Frame): void {
     list?.forEach((message) => received(s, ch, message));
     // What came while this was on its way may be newer.
     if (!(to && ch._position && to.offset < ch._position.offset)) { ch._position = to; }
-    snapshot(s, ch, presence ?? {});
-    typing(s, ch, users ?? []);
+    snapshot(s, ch, presence);
+    typing(s, ch, users);
     mark(s, ch, 'live');
     if (s._now - ch._keyAt < kTypingMs) { ch._typedAt = -Infinity; key(s, ch, true, ch._keyAt); }
     // What was wished for while this was on its way.
@@ -147,14 +147,6 @@ export function channelFrame(s: State, link: number, f: Frame): void {
         case 'message': {
             const { type: _, channel: __, ...message } = f;
             received(s, ch, message as any);
-            break;
-        }
-        case 'presence.join': case 'presence.update': case 'presence.leave': case 'presence.diff': {
-            const { joins = [], updates = [], leaves = [], count } = { [f.type.slice(9) + 's']: [f], ...f } as Frame;
-            const people = new Map(ch._people);
-            for (const one of [...joins, ...updates]) { people.set(one.userId, member({ ...people.get(one.userId), ...one })); }
-            for (const { userId } of leaves) { people.delete(userId); }
-            changed(s, ch, people, count);
             break;
         }
         case 'presence.count':
@@ -176,6 +168,16 @@ export function channelFrame(s: State, link: number, f: Frame): void {
             } else {
                 snapshot(s, ch, {});
                 mark(s, ch, 'failed', { code: f['code'], message: f['reason'] ?? 'ended', retryable: false, channel: ch._name });
+            }
+            break;
+        default:
+            // One change in its own form, or a diff of several.
+            if (f.type.startsWith('presence.')) {
+                const { joins = [], updates = [], leaves = [], count } = { [f.type.slice(9) + 's']: [f], ...f } as Frame;
+                const people = new Map(ch._people);
+                for (const one of [...joins, ...updates]) { people.set(one.userId, member({ ...people.get(one.userId), ...one })); }
+                for (const { userId } of leaves) { people.delete(userId); }
+                changed(s, ch, people, count);
             }
     }
 }

@@ -9,7 +9,7 @@ const kReadMs = 10_000;
 export function request(s: State, handle: Handle, f: Frame): void {
     const publish = f.type === 'publish';
     if ([...s._requests.values()].filter((r) => r._handle).length >= s._settings._queue) {
-        settle(s, handle, undefined, { code: 'queue_full', message: 'too many requests wait', retryable: true });
+        settle(s, handle, { code: 'queue_full', message: 'too many wait', retryable: true }, true);
         return;
     }
     if (f.type === 'notification.ack') { acknowledge(s, f['offset']); }
@@ -33,7 +33,7 @@ export function sendAll(s: State): void {
     for (const [id, r] of [...s._requests].sort(([, a], [, b]) => +!!a._handle - +!!b._handle)) {
         if (r._deadline <= s._now) {
             requests(s).delete(id);
-            settle(s, r._handle, undefined, { code: 'timeout', message: 'no answer in time', retryable: true });
+            settle(s, r._handle, { code: 'timeout', message: 'no answer', retryable: true }, true);
         } else if (s._link && !r._link && r._retryAt <= s._now) {
             editRequest(s, id, { _link: s._link });
             send(s, s._link, r._frame);
@@ -53,7 +53,7 @@ export function reply(s: State, f: Frame): boolean {
     }
     requests(s).delete(id);
     if (r._handle) {
-        settle(s, r._handle, error ? undefined : f, error ? f as unknown as Fault : undefined);
+        settle(s, r._handle, f, error);
     } else if (error) {
         refused(s, r._frame.channel!, id, f as unknown as Fault);
     } else {
@@ -70,12 +70,12 @@ export function requeue(s: State, link: number): void {
 }
 
 export function rejectAll(s: State, error: Fault): void {
-    for (const r of s._requests.values()) { settle(s, r._handle, undefined, error); }
+    for (const r of s._requests.values()) { settle(s, r._handle, error, true); }
     s._requests = new Map();
 }
 
-function settle(s: State, handle: Handle, value: Frame | undefined, fault: Fault | undefined): void {
-    s._out.push([Do.Settle, handle, value, fault]);
+function settle(s: State, handle: Handle, result: Frame | Fault, failed: boolean): void {
+    s._out.push([Do.Settle, handle, result, failed]);
 }
 
 export function nextDue(s: State): number {

@@ -63,9 +63,8 @@ export interface State {
     _nextDue: number;
     _oldDue: number;
     _attempt: number;
-    _retryAt: number;
-    _moveAt: number;
-    _stableAt: number;
+    _retryAt: number;       // When the next link is begun, after a loss or a `reconnect`.
+    _upAt: number;          // Since when the link counts.
     _lostAt: number;
     _beatAt: number;
     _pings: number;         // Unanswered.
@@ -127,7 +126,7 @@ export type Command =
     | [Do.Close, link: number, code: number | undefined]
     | [Do.Token]
     | [Do.Emit, channel: string, name: string, value: unknown]
-    | [Do.Settle, handle: Handle, value: Frame | undefined, fault: Fault | undefined];
+    | [Do.Settle, handle: Handle, result: Frame | Fault, failed: boolean];
 
 export type { Gap, Member, Message, Notification, Position };
 

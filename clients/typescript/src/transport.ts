@@ -4,7 +4,7 @@ import type { Transport } from './types';
 
 export function webSocket(Socket: any = (globalThis as any).WebSocket): Transport {
     return (url, on) => {
-        if (!Socket) { throw Error('there is no WebSocket here: pass one as `WebSocket`'); }
+        if (!Socket) { throw Error('no WebSocket: pass one'); }
         const socket = new Socket(url, 'starling.v1.json');
         socket.onopen = on.open;
         socket.onmessage = (event: { data: unknown }) => on.text(String(event.data));

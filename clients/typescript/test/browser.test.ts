@@ -192,3 +192,28 @@ test('six tabs of one user are one viewer, and closing them is no leave until th
     assert.deepEqual(changes, ['+ada', '-ada']);
     done();
 });
+
+test('in a worker, where there is no document', async () => {
+    await clean();
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`${address}/elsewhere`);
+    const code = (await build({
+        stdin: {
+            contents: `
+                import { createClient } from './dist/index.js';
+                const client = createClient({ url: ${JSON.stringify(gateway.url)}, user: 'ada' });
+                client.channel('doc:1').subscribe((message) => { postMessage(message.data); client.close(); });
+                client.channel('doc:1').publish('from a worker');`,
+            resolveDir: process.cwd(),
+        },
+        bundle: true, write: false, format: 'iife',
+    })).outputFiles[0]!.text;
+    const heard = await page.evaluate((text) => new Promise((resolve) => {
+        const worker = new Worker(URL.createObjectURL(new Blob([text], { type: 'text/javascript' })));
+        worker.onmessage = (event) => resolve(event.data);
+        worker.onerror = (event) => resolve(event.message);
+    }), code);
+    assert.equal(heard, 'from a worker');
+    await context.close();
+});

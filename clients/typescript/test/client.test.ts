@@ -143,6 +143,27 @@ test('the token is refreshed before it expires', async () => {
     client.close();
 });
 
+test('data is taken as it is, and what is no JSON is told to whoever gave it', async () => {
+    const lab = new Lab();
+    const client = lab.client();
+    const doc = client.channel('doc:1');
+    const me = { x: 1 };
+    doc.presence.enter(me);
+    await lab.run(100);
+    me.x = 2;
+    doc.presence.update(me);
+    await lab.run(100);
+    assert.deepEqual(lab.gateway.members('doc:1')[0].data, { x: 2 });
+    const circle: { self?: unknown } = {};
+    circle.self = circle;
+    await assert.rejects(doc.publish(circle), TypeError);
+    assert.throws(() => doc.presence.update(circle), TypeError);
+    const published = doc.publish(0);
+    await lab.run(100);
+    assert.equal((await published).offset, 1);
+    client.close();
+});
+
 test('errors say what, whether again, and where to read on', async () => {
     const lab = new Lab();
     lab.gateway.refuse = (frame) => frame.type === 'publish' ? { code: 'too_large', retryable: false } : undefined;

@@ -65,7 +65,7 @@ export class Driver {
             case Do.Token: this.dispatch({ _t: Ev.Token, _token: 'fresh' }); break;
             case Do.Settle:
                 if (this.settled.has(id)) { throw new Error('a promise was settled twice'); }
-                this.settled.set(id, { value: c[2], fault: c[3] });
+                this.settled.set(id, c[3] ? { value: undefined, fault: c[2] } : { value: c[2], fault: undefined });
                 break;
             case Do.Emit: this.seen.push({ channel: c[1], name: c[2], value: c[3] });
         }
