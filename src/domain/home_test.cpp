@@ -1,0 +1,392 @@
+// A home against an engine whose every answer the test gives, in any order that a cluster may give it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "domain/mail.h"
+#include "domain/shard.h"
+
+namespace starling::domain {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+const ChannelRef kDoc{0, "doc:1"};
+const Position kTop{"e", 4, "d"};
+
+std::shared_ptr<Settings> settings() {
+    auto out = std::make_shared<Settings>();
+    out->development = true;
+    out->resume_secret = std::string(32, 's');
+    AppSettings app;
+    app.namespaces.push_back({.name = "", .allow = kAllRights, .history_size = 5});
+    out->apps.push_back(std::move(app));
+    return out;
+}
+
+class World {
+ public:
+    struct Client {
+        SessionId session;
+        std::vector<std::string> frames;
+    };
+    World() : shard_({.node_id = "node", .address = "", .version = "", .index = 0, .count = 1, .seed = 1}, settings(), now()) {}
+
+    Now now() const { return {Instant{} + 1h + time_, 1000000 + time_ / 1ms}; }
+    Client& open(const std::string& user) {
+        Effects out;
+        Client& client = clients_.emplace_back();
+        client.session = shard_.on_open({}, now(), out);
+        take(out);
+        say(client, R"({"type":"connect","user":")" + user + "\"}");
+        client.frames.clear();
+        return client;
+    }
+    void say(Client& client, const std::string& text) {
+        Effects out;
+        shard_.on_text(client.session, text, now(), out);
+        take(out);
+    }
+    void cut(Client& client, std::uint16_t code = 1006) {
+        Effects out;
+        shard_.on_closed(client.session, code, now(), out);
+        take(out);
+    }
+    void tell(EngineEvent event) {
+        Effects out;
+        shard_.on_engine(event, now(), out);
+        take(out);
+    }
+    void ask(codec::backend::Request request) {
+        Effects out;
+        shard_.on_backend(1, 0, std::move(request), now(), out);
+        take(out);
+    }
+    void pass(Duration duration) {
+        const Duration end = time_ + duration;
+        while (const auto next = shard_.next_deadline()) {
+            if (*next > Instant{} + 1h + end) { break; }
+            time_ = std::max(time_, *next - (Instant{} + 1h));
+            Effects out;
+            shard_.on_deadline(now(), out);
+            take(out);
+        }
+        time_ = end;
+    }
+    std::vector<std::string> heard(Client& client) { return std::exchange(client.frames, {}); }
+    // The calls of one kind since the last look at any.
+    template <typename Call>
+    std::vector<Call> asked() {
+        std::vector<Call> out;
+        for (auto& call : calls_) {
+            if (auto* one = std::get_if<Call>(&call)) { out.push_back(std::move(*one)); }
+        }
+        calls_.clear();
+        return out;
+    }
+    void listening(std::optional<Position> top = kTop, bool stale = false) { tell(Listening{kDoc, std::move(top), stale}); }
+    void joins(const std::string& user) {
+        MembersChanged changed{.channel = kDoc};
+        changed.joins.push_back({user, 1, {}});
+        tell(std::move(changed));
+    }
+    void delivered(std::uint64_t offset, std::string id) {
+        Message message;
+        message.id = std::move(id);
+        message.offset = offset;
+        message.data = "1";
+        tell(Delivered{kDoc, std::move(message), ""});
+    }
+
+    std::vector<codec::backend::Reply> replies;
+
+ private:
+    void take(Effects& effects) {
+        std::deque<Effect> queue(std::make_move_iterator(effects.begin()), std::make_move_iterator(effects.end()));
+        while (!queue.empty()) {
+            Effect effect = std::move(queue.front());
+            queue.pop_front();
+            Effects more;
+            if (auto* mail = std::get_if<MailTo>(&effect)) {
+                shard_.on_mail(*mail->mail, now(), more);
+            } else if (auto* send = std::get_if<Send>(&effect)) {
+                frame(send->session, send->text);
+            } else if (auto* fanout = std::get_if<Fanout>(&effect)) {
+                for (const SessionId session : fanout->sessions) { frame(session, fanout->text); }
+            } else if (auto* reply = std::get_if<BackendReply>(&effect)) {
+                replies.push_back(std::move(reply->reply));
+            } else if (auto* call = std::get_if<AskEngine>(&effect)) {
+                answer_user(*call->call, more);
+            }
+            for (auto& next : more) { queue.push_back(std::move(next)); }
+        }
+    }
+    // Users' own channels are answered at once: they are not what these tests are about.
+    void answer_user(EngineCall& call, Effects& out) {
+        std::optional<EngineEvent> event;
+        if (auto* listen = std::get_if<Listen>(&call); listen != nullptr && listen->channel.name[0] == '@') {
+            event = Listening{listen->channel, Position{"u", 0, ""}, false};
+        } else if (auto* read = std::get_if<Read>(&call); read != nullptr && read->channel.name[0] == '@') {
+            ReadAnswer answer{.call = read->call, .result = ReadResult{}};
+            answer.result->top = Position{"u", 0, ""};
+            event = std::move(answer);
+        }
+        if (event) {
+            shard_.on_engine(*event, now(), out);
+        } else {
+            calls_.push_back(std::move(call));
+        }
+    }
+    void frame(SessionId session, const SharedBytes& text) {
+        for (auto& client : clients_) {
+            if (client.session == session) { client.frames.emplace_back(text.view()); }
+        }
+    }
+
+    Duration time_ = 0s;
+    Shard shard_;
+    std::deque<Client> clients_;
+    std::vector<EngineCall> calls_;
+};
+
+const std::string kWatch = R"({"type":"subscribe","id":1,"channel":"doc:1"})";
+const std::string kJoin = R"({"type":"subscribe","id":1,"channel":"doc:1","presence":true})";
+const std::string kRecover =
+    R"({"type":"subscribe","id":1,"channel":"doc:1","presence":true,"recover":{"epoch":"e","offset":2,"id":"b"}})";
+
+TEST(Home, ASubscribeWaitsForTheChainAndForItsOwnPresence) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kJoin);
+    world.listening();
+    world.joins("bob");
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    EXPECT_THAT(world.asked<Enter>(), SizeIs(1));
+    world.joins("ada");
+    world.tell(Entered{kDoc, "ada"});
+    EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr("subscribed"), HasSubstr(R"("count":2)"),
+                                                    HasSubstr(R"("offset":4)"), Not(HasSubstr("stale")))));
+    // A second tab waits for nothing.
+    auto& tab = world.open("ada");
+    world.say(tab, kJoin);
+    EXPECT_THAT(world.heard(tab), ElementsAre(HasSubstr(R"("count":2)")));
+    EXPECT_THAT(world.asked<Enter>(), IsEmpty());
+}
+
+TEST(Home, EnteredBeforeTheChainIsAsGood) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kJoin);
+    world.tell(Entered{kDoc, "ada"});
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    world.listening();
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("subscribed")));
+}
+
+TEST(Home, WhatIsDeliveredWhileTheLogIsReadIsInItsAnswer) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kRecover);
+    world.listening();
+    EXPECT_THAT(world.asked<Read>(), IsEmpty()) << "presence comes first";
+    world.tell(Entered{kDoc, "ada"});
+    const auto reads = world.asked<Read>();
+    ASSERT_THAT(reads, SizeIs(1));
+    world.delivered(5, "m5");
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    ReadAnswer answer{.call = reads[0].call, .result = ReadResult{}};
+    answer.result->top = Position{"e", 5, "m5"};
+    answer.result->messages.push_back({.id = "m5", .offset = 5, .data = "1"});
+    world.tell(std::move(answer));
+    EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr(R"("recovered":true)"), HasSubstr(R"("offset":5,"id":"m5")"))));
+    world.delivered(6, "m6");
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("offset":6)")));
+}
+
+TEST(Home, AReadThatFailsWithdrawsTheSubscribe) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kRecover);
+    world.listening();
+    world.tell(Entered{kDoc, "ada"});
+    const CallId call = world.asked<Read>().at(0).call;
+    world.say(ada, R"({"type":"typing","id":2,"channel":"doc:1"})");
+    world.tell(ReadAnswer{call, std::unexpected(ReadAnswer::Refused{Error{ErrorCode::unavailable, "away"}, {}})});
+    EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr("unavailable"), HasSubstr(R"("id":1)")), HasSubstr(R"("id":2)")));
+    const auto exits = world.asked<Exit>();
+    ASSERT_THAT(exits, SizeIs(1));
+    EXPECT_EQ(exits[0].how, Departure::broken);
+    world.delivered(5, "m5");
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    world.say(ada, kWatch);
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("\"subscribed\"")));
+}
+
+TEST(Home, ABreakEndsWhoHasJoinedAndGivesWhoWaitsTheNewPosition) {
+    World world;
+    auto& bob = world.open("bob");
+    world.say(bob, kWatch);
+    world.listening();
+    world.heard(bob);
+    auto& ada = world.open("ada");
+    world.say(ada, kJoin);
+    world.tell(Broken{kDoc, Position{"f", 0, ""}});
+    EXPECT_THAT(world.heard(bob), ElementsAre(HasSubstr("unrecoverable")));
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    world.tell(Entered{kDoc, "ada"});
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("position":{"epoch":"f","offset":0,"id":""})")));
+    EXPECT_THAT(world.asked<Exit>(), IsEmpty());
+}
+
+TEST(Home, PublishesOverlapAndTheRestWaitsItsTurn) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, R"({"type":"publish","id":1,"channel":"doc:1","data":1})");
+    world.say(ada, R"({"type":"publish","id":2,"channel":"doc:1","data":2})");
+    world.say(ada, R"({"type":"history.get","id":3,"channel":"doc:1"})");
+    world.say(ada, R"({"type":"publish","id":4,"channel":"doc:1","data":3})");
+    world.say(ada, R"({"type":"typing","id":5,"channel":"doc:1"})");
+    const auto publishes = world.asked<Publish>();
+    ASSERT_THAT(publishes, SizeIs(2));
+    world.tell(Published{publishes[0].call, codec::backend::PublishResult{.message_id = "a"}});
+    EXPECT_THAT(world.asked<Read>(), IsEmpty());
+    world.tell(Published{publishes[1].call, std::unexpected(Error{ErrorCode::timeout, "late"})});
+    const auto reads = world.asked<Read>();
+    ASSERT_THAT(reads, SizeIs(1));
+    world.tell(ReadAnswer{reads[0].call, ReadResult{}});
+    const auto last = world.asked<Publish>();
+    ASSERT_THAT(last, SizeIs(1));
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("id":1)"), AllOf(HasSubstr(R"("id":2)"), HasSubstr("timeout")),
+                                              HasSubstr(R"("id":3)")));
+    world.tell(Published{last[0].call, codec::backend::PublishResult{.message_id = "c"}});
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("id":4)"), HasSubstr("not_subscribed")));
+}
+
+TEST(Home, ASubscribeAndItsUnsubscribeAreAnsweredInOrder) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kJoin);
+    world.say(ada, R"({"type":"unsubscribe","id":2,"channel":"doc:1"})");
+    world.listening();
+    world.tell(Entered{kDoc, "ada"});
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("\"subscribed\""), HasSubstr("unsubscribed")));
+    EXPECT_EQ(world.asked<Exit>().at(0).how, Departure::clean);
+}
+
+TEST(Home, ASessionThatEndsWhileItWaitsLeavesNothingBehind) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kJoin);
+    world.say(ada, R"({"type":"publish","channel":"doc:1","data":1})");
+    world.cut(ada);
+    EXPECT_THAT(world.asked<Publish>(), SizeIs(1)) << "what it published before it went is published";
+    world.listening();
+    world.tell(Entered{kDoc, "ada"});
+    world.pass(9s);
+    EXPECT_THAT(world.asked<Unlisten>(), IsEmpty());
+    world.pass(2s);
+    EXPECT_THAT(world.asked<Unlisten>(), SizeIs(1));
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    // And the channel can be used again.
+    auto& bob = world.open("bob");
+    world.say(bob, kWatch);
+    EXPECT_THAT(world.asked<Listen>(), SizeIs(1));
+    world.listening();
+    EXPECT_THAT(world.heard(bob), ElementsAre(HasSubstr(R"("count":0)")));
+}
+
+TEST(Home, TheLastHolderTellsHowPresenceEnds) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kJoin);
+    world.cut(ada);
+    const auto exits = world.asked<Exit>();
+    ASSERT_THAT(exits, SizeIs(1));
+    EXPECT_EQ(exits[0].how, Departure::broken);
+}
+
+TEST(Home, AnswersAreStaleWhileTheEngineIsOutOfReach) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kWatch);
+    world.listening(std::nullopt, true);
+    EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr(R"("stale":true)"), Not(HasSubstr("position")))));
+    world.tell(Reach{partition_of(kDoc, 32), true});
+    world.say(ada, R"({"type":"presence.get","id":2,"channel":"doc:1"})");
+    EXPECT_THAT(world.heard(ada), ElementsAre(Not(HasSubstr("stale"))));
+    world.tell(Reach{partition_of(kDoc, 32), false});
+    world.say(ada, R"({"type":"presence.get","id":3,"channel":"doc:1"})");
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("stale":true)")));
+    world.ask(codec::backend::PresenceList{"doc:1", 100, {}});
+    EXPECT_THAT(world.replies.at(0).body, HasSubstr(R"("stale":true)"));
+}
+
+TEST(Home, PresenceOfAChannelThatNobodyHereHearsIsListenedFor) {
+    World world;
+    auto& ada = world.open("ada");
+    world.ask(codec::backend::PresenceCount{"doc:1"});
+    world.say(ada, R"({"type":"presence.get","id":2,"channel":"doc:1"})");
+    EXPECT_THAT(world.replies, IsEmpty());
+    EXPECT_THAT(world.asked<Listen>(), SizeIs(1));
+    world.listening();
+    EXPECT_THAT(world.replies, SizeIs(1));
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("\"presence\"")));
+    world.joins("bob");
+    world.ask(codec::backend::PresenceCount{"doc:1"});
+    EXPECT_THAT(world.replies.at(1).body, HasSubstr(R"("count":1)")) << "it is kept for a while";
+    world.pass(11s);
+    EXPECT_THAT(world.asked<Unlisten>(), SizeIs(1));
+}
+
+TEST(Home, TypingGoesToTheOtherNodesAndComesFromThem) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kWatch);
+    world.listening();
+    world.heard(ada);
+    world.say(ada, R"({"type":"typing","channel":"doc:1"})");
+    world.say(ada, R"({"type":"typing","channel":"doc:1"})");
+    EXPECT_THAT(world.asked<SignalTyping>(), SizeIs(1));
+    world.say(ada, R"({"type":"typing","channel":"doc:1","active":false})");
+    EXPECT_FALSE(world.asked<SignalTyping>().at(0).active);
+    world.joins("bob");
+    world.tell(TypingHeard{kDoc, "bob", true});
+    MembersChanged left{.channel = kDoc};
+    left.leaves.push_back("bob");
+    world.pass(1s);
+    world.heard(ada);
+    world.tell(std::move(left));
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("typing.stop"), HasSubstr("presence.leave")));
+}
+
+TEST(Home, NotificationsThatBeginAnewAreToldWithWhatIsUnread) {
+    World world;
+    auto& ada = world.open("ada");
+    world.tell(Broken{{0, "@ada"}, Position{"v", 3, "n3"}});
+    EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr("\"notifications\""), HasSubstr(R"("recovered":false)"))));
+    Message message{.id = "n4", .offset = 4, .data = "1"};
+    world.tell(Delivered{{0, "@ada"}, message, ""});
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("\"notification\"")));
+}
+
+TEST(Home, IngressReachesTheSubscribersWithoutAPlaceInTheOrder) {
+    World world;
+    auto& ada = world.open("ada");
+    world.say(ada, kWatch);
+    world.listening();
+    world.heard(ada);
+    world.tell(Ingress{kDoc, "", "{\"a\":1}"});
+    EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr(R"("data":{"a":1})"), Not(HasSubstr("offset")), Not(HasSubstr("\"id\"")))));
+    world.tell(Ingress{{}, "node-0-0-1", "2"});
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("direct")));
+}
+
+}  // namespace
+}  // namespace starling::domain
