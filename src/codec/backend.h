@@ -108,6 +108,7 @@ struct NodeInfo {
     std::uint64_t connections = 0, channels = 0;
     std::int64_t lease_age_ms = 0;
     bool draining = false;
+    bool partial = false;              // It did not answer in time: what only itself knows is 0; only true is written.
 };
 
 std::string encode(const PublishResult& result);

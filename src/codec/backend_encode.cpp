@@ -50,9 +50,12 @@ std::string channel_json(const ChannelInfo& channel) {
 }
 
 std::string node_json(const NodeInfo& node) {
-    return Writer().text("nodeId", node.node_id).text("address", node.address).text("version", node.version)
+    Writer out;
+    out.text("nodeId", node.node_id).text("address", node.address).text("version", node.version)
         .number("uptime", node.uptime_ms).number("connections", node.connections).number("channels", node.channels)
-        .number("leaseAgeMs", node.lease_age_ms).boolean("draining", node.draining).done();
+        .number("leaseAgeMs", node.lease_age_ms).boolean("draining", node.draining);
+    if (node.partial) { out.boolean("partial", true); }
+    return out.done();
 }
 
 std::string reply_json(const Reply& reply) {

@@ -111,6 +111,7 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
     if (auto* call = std::get_if<backend::Notify>(&request)) {
         gathered.results.resize(1, std::unexpected(Error{}));
         notification(call->user_id, std::move(call->data), std::move(call->key), 0);
+        consult(token, app, control::CountDevices{{call->user_id}});
         return;
     }
     if (auto* call = std::get_if<backend::NotifyMany>(&request)) {
@@ -123,22 +124,19 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
             }
             notification(call->users[part], call->data, call->key, part);
         }
-        if (gathered.missing == 0) { finish(token, gathered); }
-        return;
-    }
-    if (std::holds_alternative<backend::GetNodes>(request)) {
-        // Counts come from every shard.
-        gathered.request = request;
-        gathered.missing = self.count;
-        for (std::uint32_t shard = 0; shard < self.count; ++shard) { mail(shard, AskMail{token, self.index, app, request}); }
+        if (gathered.missing == 0) {
+            finish(token, gathered);
+            return;
+        }
+        consult(token, app, control::CountDevices{std::move(call->users)});
         return;
     }
     std::optional<std::uint32_t> only;
     if (auto* call = std::get_if<backend::SendDirect>(&request)) {
         const auto session = parse_connection_id(call->connection_id);
         if (!session) {
-            gathering.erase(token);
-            answer_now(token, error(ErrorCode::not_found, "connectionId: no such connection"));
+            gathered.missing = 0;
+            consult(token, app, std::move(*call));
             return;
         }
         only = session->shard;
@@ -154,8 +152,14 @@ void Shard::State::ask(std::uint64_t token, std::uint32_t app, backend::Request 
     gathered.request = request;
     gathered.missing = only ? 1 : self.count;
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {
-        if (!only || *only == shard) { mail(shard, AskMail{token, self.index, app, request}); }
+        if (!only || *only == shard) { mail(shard, AskMail{token, self.index, app, request, {}}); }
     }
+    if (only) { return; }
+    std::visit(
+        [&](auto& call) {
+            if constexpr (requires(control::Ask ask) { ask = std::move(call); }) { consult(token, app, std::move(call)); }
+        },
+        request);
 }
 
 void Shard::State::on(AskMail& asked) {
@@ -166,7 +170,9 @@ void Shard::State::on(AskMail& asked) {
         if (const auto it = users.find(key_of(app, user)); it != users.end()) { slots = it->second; }
         return slots;
     };
-    if (auto* call = std::get_if<backend::SendDirect>(&asked.request)) {
+    if (!asked.devices_of.empty()) {
+        for (const auto& user : asked.devices_of) { answer.devices.push_back(sessions_of(user).size()); }
+    } else if (auto* call = std::get_if<backend::SendDirect>(&asked.request)) {
         const auto ref = parse_connection_id(call->connection_id);
         Session* session = find(ref->id);
         if (session == nullptr || session->app != app || session->state != Session::State::open) {
@@ -204,16 +210,7 @@ void Shard::State::on(AskMail& asked) {
         }
         answer.reply = backend::Reply{204, ""};
     } else if (auto* channels = std::get_if<backend::ListChannels>(&asked.request)) {
-        for (const auto& channel : hub) {
-            if (channel.references == 0 || channel.entries.empty() || channel.ref.app != app) { continue; }
-            if (!channel.ref.name.starts_with(channels->prefix)) { continue; }
-            answer.channels.push_back({channel.ref.name, channel.entries.size(), 0});
-        }
-        for (const auto& channel : homes) {
-            if (!channel || channel->ref.app != app || channel->view.count() == 0) { continue; }
-            if (!channel->ref.name.starts_with(channels->prefix)) { continue; }
-            answer.channels.push_back({channel->ref.name, 0, channel->view.count()});
-        }
+        answer.channels = channel_rows(app, *channels);
     } else if (auto* user = std::get_if<backend::GetUser>(&asked.request)) {
         for (const std::uint32_t slot : sessions_of(user->user_id)) {
             const Session& session = *sessions[slot];
@@ -301,36 +298,46 @@ void Shard::State::on(PublishAnswerMail& part) {
 void Shard::State::on(AnswerMail& part) {
     const auto it = gathering.find(part.token);
     if (it == gathering.end()) { return; }
+    Gathering& gathered = it->second;
     if (part.reply) {
-        answer_now(part.token, std::move(*part.reply));
+        if (gathered.relay) {
+            answer_node(*gathered.relay, {.found = part.reply->status == 202});
+        } else {
+            answer_now(part.token, std::move(*part.reply));
+        }
         gathering.erase(it);
         return;
     }
-    Gathering& gathered = it->second;
-    std::move(part.channels.begin(), part.channels.end(), std::back_inserter(gathered.channels));
+    auto& channels = part.from_nodes ? gathered.remote_channels : gathered.channels;
+    std::move(part.channels.begin(), part.channels.end(), std::back_inserter(channels));
     std::move(part.connections.begin(), part.connections.end(), std::back_inserter(gathered.connections));
+    std::move(part.nodes.begin(), part.nodes.end(), std::back_inserter(gathered.nodes));
+    if (gathered.devices.size() < part.devices.size()) { gathered.devices.resize(part.devices.size()); }
+    for (std::size_t i = 0; i < part.devices.size(); ++i) { gathered.devices[i] += part.devices[i]; }
     gathered.count += part.count;
+    gathered.partial = gathered.partial || part.partial;
     if (--gathered.missing == 0) { finish(part.token, gathered); }
 }
 
 namespace {
 
-// One row a channel, in the order of names, after the cursor.
-backend::Reply channel_page(Gathering& gathered, const backend::ListChannels& call) {
-    std::string after;
-    if (call.cursor) {
-        const auto decoded = from_hex(*call.cursor);
-        if (!decoded) { return bad_cursor(); }
-        after = *decoded;
-    }
-    std::map<std::string, backend::ChannelInfo> rows;
-    for (auto& part : gathered.channels) {
-        if (!after.empty() && part.channel <= after) { continue; }
+// One row a channel, in the order of names. The shards of a node add up; of nodes, each that listens knows all
+// who are present, so the most counts.
+using Rows = std::map<std::string, backend::ChannelInfo>;
+void merge(Rows& rows, const std::vector<backend::ChannelInfo>& parts, bool other_nodes) {
+    for (const auto& part : parts) {
         auto& row = rows[part.channel];
         row.channel = part.channel;
         row.subscribers += part.subscribers;
-        row.present += part.present;
+        row.present = other_nodes ? std::max(row.present, part.present) : row.present + part.present;
     }
+}
+
+backend::Reply channel_page(const Gathering& gathered, const backend::ListChannels& call) {
+    if (call.cursor && !from_hex(*call.cursor)) { return bad_cursor(); }
+    Rows rows;
+    merge(rows, gathered.channels, false);
+    merge(rows, gathered.remote_channels, true);
     std::vector<backend::ChannelInfo> page;
     std::optional<std::string> cursor;
     for (auto& [name, row] : rows) {
@@ -340,12 +347,59 @@ backend::Reply channel_page(Gathering& gathered, const backend::ListChannels& ca
         }
         page.push_back(std::move(row));
     }
-    return {200, backend::encode_channels(page, cursor, false)};
+    return {200, backend::encode_channels(page, cursor, gathered.partial)};
 }
 
 }  // namespace
 
+// The first rows after the cursor and one more, which says that there are more. A channel can be here twice: for
+// who listens on this shard, and for who is present.
+std::vector<backend::ChannelInfo> Shard::State::channel_rows(std::uint32_t app, const backend::ListChannels& list) const {
+    const std::string after = list.cursor ? from_hex(*list.cursor).value_or("") : "";
+    std::vector<backend::ChannelInfo> rows;
+    const auto wanted = [&](const ChannelRef& ref) {
+        return ref.app == app && ref.name.starts_with(list.prefix) && (after.empty() || ref.name > after);
+    };
+    for (const auto& channel : hub) {
+        if (channel.references == 0 || channel.entries.empty() || !wanted(channel.ref)) { continue; }
+        rows.push_back({channel.ref.name, channel.entries.size(), 0});
+    }
+    for (const auto& channel : homes) {
+        if (!channel || channel->view.count() == 0 || !wanted(channel->ref)) { continue; }
+        rows.push_back({channel->ref.name, 0, channel->view.count()});
+    }
+    const std::size_t most = std::min<std::size_t>(rows.size(), 2 * (std::size_t{list.limit} + 1));
+    std::partial_sort(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(most), rows.end(),
+                      [](const auto& a, const auto& b) { return a.channel < b.channel; });
+    rows.resize(most);
+    return rows;
+}
+
+// This node's own row, of what its shards counted.
+backend::NodeInfo Shard::State::node_info(const Gathering& gathered) const {
+    std::uint64_t channels = 0;
+    for (const auto& part : gathered.channels) { channels += part.subscribers; }
+    return {.node_id = self.node_id,
+            .address = self.address,
+            .version = self.version,
+            .uptime_ms = (now.instant - started) / 1ms,
+            .connections = gathered.count,
+            .channels = channels,
+            .draining = draining};
+}
+
 void Shard::State::finish(std::uint64_t token, Gathering& gathered) {
+    if (gathered.relay) {
+        finish_relay(gathered);
+        gathering.erase(token);
+        return;
+    }
+    for (std::size_t i = 0; i < gathered.results.size(); ++i) {
+        auto& result = gathered.results[i];
+        if (!result || !result->devices || result->duplicate) { continue; }
+        if (i < gathered.devices.size()) { *result->devices += gathered.devices[i]; }
+        result->partial = gathered.partial;
+    }
     backend::Reply answer;
     if (gathered.many) {
         answer.body = backend::encode_results(gathered.results);
@@ -355,19 +409,11 @@ void Shard::State::finish(std::uint64_t token, Gathering& gathered) {
     } else if (auto* list = std::get_if<backend::ListChannels>(&gathered.request)) {
         answer = channel_page(gathered, *list);
     } else if (std::holds_alternative<backend::GetUser>(gathered.request)) {
-        answer.body = backend::encode_user(gathered.connections, false);
+        answer.body = backend::encode_user(gathered.connections, gathered.partial);
     } else if (std::holds_alternative<backend::GetNodes>(gathered.request)) {
-        std::uint64_t channels = 0;
-        for (const auto& part : gathered.channels) { channels += part.subscribers; }
-        const backend::NodeInfo node{.node_id = self.node_id,
-                                     .address = self.address,
-                                     .version = self.version,
-                                     .uptime_ms = (now.instant - started) / 1ms,
-                                     .connections = gathered.count,
-                                     .channels = channels,
-                                     .lease_age_ms = 0,
-                                     .draining = draining};
-        answer.body = backend::encode_nodes({&node, 1});
+        gathered.nodes.push_back(node_info(gathered));
+        std::sort(gathered.nodes.begin(), gathered.nodes.end(), [](const auto& a, const auto& b) { return a.node_id < b.node_id; });
+        answer.body = backend::encode_nodes(gathered.nodes);
     } else {
         answer.body = backend::encode_connections(gathered.count);
     }

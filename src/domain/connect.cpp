@@ -117,10 +117,12 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
     session.state = Session::State::resuming;
     out->push_back(HoldInput{id_of(session), true});
     const auto old = command.resume ? check_resume(session, *command.resume) : std::nullopt;
-    if (old) {
-        mail(old->shard, ResumeAskMail{ref_of(session), old->id, session.app, session.user_id});
-    } else {
+    if (!old) {
         attach(session);
+    } else if (const auto here = parse_connection_id(*old)) {
+        mail(here->shard, ResumeAskMail{ref_of(session), 0, here->id, session.app, session.user_id});
+    } else {
+        mail(0, ConsultMail{.session = ref_of(session), .app = session.app, .ask = control::ResumeFrom{*old, session.user_id}});
     }
 }
 
@@ -135,18 +137,18 @@ std::string Shard::State::resume_token(const Session& session) const {
 }
 
 // `channels` names the connection; the issuer is the app, so that no app takes another's.
-std::optional<SessionRef> Shard::State::check_resume(const Session& session, std::string_view token) const {
+std::optional<std::string> Shard::State::check_resume(const Session& session, std::string_view token) const {
     auto key = codec::jwt::make_hmac_key(codec::jwt::Algorithm::HS256, settings->resume_secret);
     if (!key) { return std::nullopt; }
     key->issuer = settings->apps[session.app].id;
     key->require_exp = true;
     const auto claims = codec::jwt::verify(token, {*key}, now.wall_ms, {.user_bytes = settings->wire.user_bytes});
     if (!claims || claims->sub != session.user_id || claims->channels.size() != 1) { return std::nullopt; }
-    return parse_connection_id(claims->channels[0]);
+    return claims->channels[0];
 }
 
 void Shard::State::on(ResumeAskMail& ask) {
-    ResumeAnswerMail answer{.session = ask.session.id};
+    ResumeAnswerMail answer{.session = ask.session.id, .relay = ask.relay};
     if (const Session* live = find(ask.old); live != nullptr) {
         // The old connection broke and nobody noticed yet.
         answer.resumed = live->app == ask.app && live->user_id == ask.user_id && live->state == Session::State::open;
@@ -166,6 +168,12 @@ void Shard::State::on(ResumeAskMail& ask) {
 }
 
 void Shard::State::on(ResumeAnswerMail& answer) {
+    if (answer.relay != 0) {
+        if (const auto relay = resume_relays.extract(answer.relay)) {
+            answer_node(relay.mapped(), {.found = answer.resumed, .grants = std::move(answer.grants)});
+        }
+        return;
+    }
     Session* session = find(answer.session);
     if (session == nullptr || session->state != Session::State::resuming) { return; }
     session->resumed = answer.resumed;
@@ -297,6 +305,7 @@ void Shard::State::end(Session& session, std::uint16_t code) {
     session.generation = generation;
     free_sessions.push_back(id.slot);
     --session_count;
+    settle_proofs(id);
 }
 
 void Shard::on_closed(SessionId id, std::uint16_t code, Now now, Effects& out) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 
 #include "domain/mail.h"
@@ -36,6 +37,8 @@ class World {
     struct Client {
         SessionId session;
         std::vector<std::string> frames;
+        std::optional<std::uint16_t> closed;
+        int probes = 0;
     };
     World() : shard_({.node_id = "node", .address = "", .version = "", .index = 0, .count = 1, .seed = 1}, settings(), now()) {}
 
@@ -57,6 +60,11 @@ class World {
     void cut(Client& client, std::uint16_t code = 1006) {
         Effects out;
         shard_.on_closed(client.session, code, now(), out);
+        take(out);
+    }
+    void alive(Client& client) {
+        Effects out;
+        shard_.on_alive(client.session, now(), out);
         take(out);
     }
     void tell(EngineEvent event) {
@@ -91,6 +99,12 @@ class World {
         calls_.clear();
         return out;
     }
+    // Where the first call of this kind stands among those since the last look.
+    template <typename Call>
+    std::ptrdiff_t order() const {
+        return std::find_if(calls_.begin(), calls_.end(), [](const EngineCall& call) { return std::holds_alternative<Call>(call); }) -
+               calls_.begin();
+    }
     void listening(std::optional<Position> top = kTop, bool stale = false) { tell(Listening{kDoc, std::move(top), stale}); }
     void joins(const std::string& user) {
         MembersChanged changed{.channel = kDoc};
@@ -122,6 +136,12 @@ class World {
                 for (const SessionId session : fanout->sessions) { frame(session, fanout->text); }
             } else if (auto* reply = std::get_if<BackendReply>(&effect)) {
                 replies.push_back(std::move(reply->reply));
+            } else if (auto* close = std::get_if<Close>(&effect)) {
+                for (auto& client : clients_) {
+                    if (client.session == close->session) { client.closed = close->code; }
+                }
+            } else if (auto* probe = std::get_if<Probe>(&effect)) {
+                for (auto& client : clients_) { client.probes += client.session == probe->session; }
             } else if (auto* call = std::get_if<AskEngine>(&effect)) {
                 answer_user(*call->call, more);
             }
@@ -364,6 +384,35 @@ TEST(Home, TypingGoesToTheOtherNodesAndComesFromThem) {
     world.heard(ada);
     world.tell(std::move(left));
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("typing.stop"), HasSubstr("presence.leave")));
+}
+
+TEST(Home, InDoubtWhoShowsNoSignOfLifeIsClosedBeforeTheRestIsProven) {
+    World world;
+    const std::uint32_t partition = partition_of(kDoc, 32);
+    auto& ada = world.open("ada");
+    auto& bob = world.open("bob");
+    auto& cyd = world.open("cyd");
+    world.say(ada, kJoin);
+    world.say(bob, kJoin);
+    world.say(cyd, kWatch);
+    world.asked<Enter>();
+    world.tell(Doubt{partition});
+    world.tell(Doubt{partition});
+    EXPECT_EQ(ada.probes + bob.probes, 2) << "each is asked once";
+    EXPECT_EQ(cyd.probes, 0) << "she is not present";
+    world.alive(ada);
+    world.pass(1999ms);
+    EXPECT_THAT(world.asked<Proven>(), IsEmpty());
+    world.pass(1ms);
+    EXPECT_EQ(bob.closed, 4009);
+    EXPECT_FALSE(ada.closed);
+    EXPECT_EQ(world.order<Exit>() + 1, world.order<Proven>());
+    EXPECT_THAT(world.asked<Proven>(), SizeIs(1));
+    world.tell(Doubt{partition});
+    world.alive(ada);
+    EXPECT_THAT(world.asked<Proven>(), SizeIs(1)) << "nobody to wait for any more";
+    world.tell(Doubt{partition + 1});
+    EXPECT_THAT(world.asked<Proven>(), SizeIs(1)) << "nobody is present there";
 }
 
 TEST(Home, NotificationsThatBeginAnewAreToldWithWhatIsUnread) {

@@ -17,6 +17,7 @@ std::uint32_t Shard::State::hub_channel(const ChannelRef& ref) {
     }
     hub[index].ref = ref;
     hub[index].key = key;
+    hub[index].partition = partition_of(ref, settings->partitions);
     hub_index.emplace(std::move(key), index);
     return index;
 }

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "codec/backend.h"
 #include "codec/native.h"
+#include "domain/control.h"
 #include "domain/engine.h"
 #include "domain/session_ref.h"
 #include "domain/settings.h"
@@ -147,17 +148,14 @@ struct EndAllMail {                          // Every subscription of the channe
 // --- connect ---
 struct ResumeAskMail {
     SessionRef session;
+    std::uint64_t relay = 0;                 // Not 0: another node asks, and the first shard answers it.
     SessionId old;
     std::uint32_t app = 0;
     std::string user_id;
 };
-struct ChannelGrant {
-    std::string channel;
-    Rights rights = 0;
-    std::int64_t expires_ms = 0;             // 0: as long as the subscription.
-};
 struct ResumeAnswerMail {
     SessionId session;
+    std::uint64_t relay = 0;
     bool resumed = false;
     std::vector<ChannelGrant> grants;
 };
@@ -199,6 +197,16 @@ struct UserFrameMail {                       // To the user's sessions on this s
     std::optional<SessionRef> except;
 };
 
+// --- home of a partition -> every shard, and back ---
+struct ProveMail {
+    std::uint32_t partition = 0, home = 0;
+    std::uint64_t round = 0;
+};
+struct ProvenMail {                          // Behind the leaves of those who showed no sign of life.
+    std::uint32_t partition = 0;
+    std::uint64_t round = 0;
+};
+
 // --- backend requests ---
 struct PublishAnswerMail {
     std::uint64_t token = 0;
@@ -209,20 +217,36 @@ struct AskMail {                             // A home, or with ListChannels and
     std::uint64_t token = 0;
     std::uint32_t from = 0, app = 0;
     codec::backend::Request request;
+    std::vector<std::string> devices_of;     // Not empty: how many connections these users have, instead.
 };
 struct AnswerMail {
     std::uint64_t token = 0;
     std::optional<codec::backend::Reply> reply;            // Whole: one home answered.
-    std::vector<codec::backend::ChannelInfo> channels;     // Parts of what all shards answer together.
+    // Parts of what all shards answer together, or, by way of the first shard, what the other nodes answered.
+    bool from_nodes = false;
+    bool partial = false;                                  // A node did not answer in time.
+    std::vector<codec::backend::ChannelInfo> channels;
     std::vector<codec::backend::ConnectionInfo> connections;
     std::uint64_t count = 0;
+    std::vector<std::uint64_t> devices;                    // In the order that was asked.
+    std::vector<codec::backend::NodeInfo> nodes;
+};
+
+// --- to the first shard: a question for the other nodes ---
+struct ConsultMail {
+    std::uint64_t token = 0;                 // Of the backend's request, answered by AnswerMail ...
+    std::uint32_t from = 0;
+    SessionRef session;                      // ... or who wants to resume, answered by ResumeAnswerMail.
+    std::uint32_t app = 0;
+    control::Ask ask;
 };
 
 struct Mail {
     std::variant<IngressMail, SubscribeMail, UnsubscribeMail, PublishMail, TypingMail, PresenceUpdateMail, ReadMail, BounceMail,
                  ReadyMail, ListenMail, JoinedMail, PartedMail, ReplyMail, DirectMail, DeliverMail, PresenceMail, EndAllMail, ResumeAskMail,
                  ResumeAnswerMail, AttachMail, AttachedMail, DetachMail, AckMail, NotifyMail, UserFrameMail,
-                 PublishAnswerMail, AskMail, AnswerMail>
+                 ProveMail, ProvenMail, PublishAnswerMail, AskMail, AnswerMail,
+                 ConsultMail>
         body;
 };
 

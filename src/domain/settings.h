@@ -59,6 +59,7 @@ struct Settings {
     Duration key_ttl = 300s;
     std::uint32_t notifications_size = 100;
     Duration notifications_ttl = 7 * 86400s;
+    Duration heartbeat = 1s;           // What other nodes have not answered within it is left out.
     std::uint32_t partitions = 32;     // Of channels; the same on every node of a cluster.
     std::string resume_secret;         // Signs `resume`.
     std::optional<std::size_t> find_app(std::string_view id) const;

@@ -117,6 +117,10 @@ void Shard::on_deadline(Now now, Effects& out) {
         s.deadlines.pop();
         if (due.kind == State::Due::Kind::session) {
             if (Session* session = s.find(due.id)) { s.on_session_deadline(*session); }
+        } else if (due.kind == State::Due::Kind::consultation) {
+            s.conclude(std::uint64_t{due.id.slot} << 32 | due.id.generation);
+        } else if (due.kind == State::Due::Kind::proof) {
+            s.on_proof_deadline();
         } else if (due.kind == State::Due::Kind::ended) {
             s.ended.erase({due.id.slot, due.id.generation});
         } else if (due.id.slot < s.homes.size() && s.homes[due.id.slot]) {

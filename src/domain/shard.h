@@ -56,7 +56,9 @@ struct AuthorizeRequest {              // Ask the application's authorize_url; a
 struct Mail;                           // domain/mail.h; a value, may cross threads.
 struct MailTo { std::uint32_t shard = 0; std::unique_ptr<Mail> mail; };
 struct AskEngine { std::unique_ptr<EngineCall> call; };   // What comes of it goes to on_engine.
-using Effect = std::variant<Send, Fanout, Close, HoldInput, BackendReply, AuthorizeRequest, MailTo, AskEngine>;
+struct Probe { SessionId session; };         // Make the peer answer; its next bytes are told by on_alive.
+using Effect =
+    std::variant<Send, Fanout, Close, HoldInput, BackendReply, AuthorizeRequest, MailTo, AskEngine, Probe>;
 using Effects = std::vector<Effect>;
 
 struct ShardIdentity {
@@ -107,6 +109,8 @@ class Shard {
     // The peer is gone. `code`: what the peer's close frame said, the code we closed with, or 1006.
     void on_closed(SessionId session, std::uint16_t code, Now now, Effects& out);
     void on_mail(Mail& mail, Now now, Effects& out);
+    // The first bytes of this peer after a Probe.
+    void on_alive(SessionId session, Now now, Effects& out);
     // All events that one call to the engine gave go in before the effects of the first are performed.
     void on_engine(EngineEvent& event, Now now, Effects& out);
     void on_backend(std::uint64_t token, std::size_t app, codec::backend::Request request, Now now, Effects& out);

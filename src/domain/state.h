@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <queue>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,119 +18,17 @@
 #include "codec/native.h"
 #include "domain/home_channel.h"
 #include "domain/mail.h"
-#include "domain/permissions.h"
+#include "domain/session_state.h"
 #include "domain/shard.h"
 
 namespace starling::domain {
 
-namespace native = codec::native;
 namespace backend = codec::backend;
 
-// Frames a second with a burst: refilled by time, no timer of its own.
-class TokenBucket {
- public:
-    bool try_take(double rate, double burst, Instant now) {
-        if (!started_) { level_ = burst; }
-        started_ = true;
-        level_ = std::min(burst, level_ + rate * std::chrono::duration<double>(now - last_).count());
-        last_ = now;
-        if (level_ < 1) { return false; }
-        level_ -= 1;
-        return true;
-    }
-
- private:
-    double level_ = 0;
-    Instant last_{};
-    bool started_ = false;
-};
-
-// How often within 10 s.
-class Strikes {
- public:
-    std::uint32_t add(Instant now) {
-        if (count_ == 0 || now - first_ >= 10s) {
-            first_ = now;
-            count_ = 0;
-        }
-        return ++count_;
-    }
-
- private:
-    Instant first_{};
-    std::uint32_t count_ = 0;
-};
-
-struct Subscription {
-    enum class Status : std::uint8_t { pending, active, leaving };
-    std::uint32_t tag = 0;
-    std::uint32_t hub = 0;                   // Index into Shard::State::hub.
-    std::uint32_t entry = 0;                 // Index into HubChannel::entries while active or leaving.
-    Status status = Status::pending;
-    bool joined = false;                     // Has a hub entry.
-    bool present = false;
-    bool sees = false;                       // Watches presence.
-    Rights granted = 0;                      // By a channel token, the application or the backend.
-    std::int64_t expires_ms = 0;             // Of a channel token; 0: none.
-};
-
-// Commands for one channel that wait for the application's answer, in order.
-struct Waiting {
-    std::string channel;
-    std::uint64_t ticket = 0;
-    Right asked = Right::subscribe;
-    Rights denied = 0;                       // For the command at the head.
-    std::optional<std::string> data;
-    std::deque<native::Request> queue;
-};
-
-struct Session {
-    enum class State : std::uint8_t { fresh, resuming, attaching, open };
-    std::uint32_t slot = 0;
-    std::uint32_t generation = 0;
-    bool used = false;
-    State state = State::fresh;
-    bool resumed = false;
-    std::uint32_t app = 0;
-    std::string user_id;
-    std::int64_t connected_at = 0;
-    Instant opened{};
-    std::optional<std::int64_t> exp_ms;
-    std::optional<std::string> info;
-    Grants grants;
-    std::vector<Subscription> subscriptions;
-    std::vector<ChannelGrant> channel_grants;
-    std::vector<Waiting> waiting;
-    std::vector<std::string> auto_channels;  // Of the token; subscribed once connected.
-    native::RequestId connect_id;
-    std::optional<Position> notifications;
-    TokenBucket bucket;
-    Strikes refused, bad;
-    std::optional<Instant> drain_close;
-};
-
-struct HubEntry {
-    SessionId session;
-    std::uint32_t tag = 0;
-    Watch watch = Watch::none;
-    std::uint64_t presence_point = 0;
-};
-struct HubChannel {
-    ChannelRef ref;
-    std::string key;
-    std::uint32_t references = 0;            // Subscriptions, pending ones too; 0: free.
-    std::vector<HubEntry> entries;
-};
-
-struct Ended {
-    std::uint32_t app = 0;
-    std::string user_id;
-    bool resumable = false;
-    std::vector<ChannelGrant> grants;
-};
-
-// A backend request whose answers are not all in.
+// A backend request whose answers are not all in, or one that another node passed on.
 struct Gathering {
+    struct Relay { std::string node; std::uint64_t question = 0; };
+    std::optional<Relay> relay;
     backend::Request request;
     std::uint32_t missing = 0;
     bool many = false;
@@ -137,6 +36,20 @@ struct Gathering {
     std::vector<backend::ChannelInfo> channels;
     std::vector<backend::ConnectionInfo> connections;
     std::uint64_t count = 0;
+    // Of the other nodes.
+    bool partial = false;
+    std::vector<backend::ChannelInfo> remote_channels;
+    std::vector<std::uint64_t> devices;
+    std::vector<backend::NodeInfo> nodes;
+};
+
+// A question that other nodes are answering, at the first shard.
+struct Consultation {
+    ConsultMail asked;
+    std::map<std::string, Peers::Peer> waiting;
+    AnswerMail answer;
+    bool found = false;
+    std::vector<ChannelGrant> grants;
 };
 
 struct Shard::State {
@@ -169,7 +82,7 @@ struct Shard::State {
     // --- deadlines: a heap whose stale entries are skipped when they come up ---
     struct Due {
         Instant at;
-        enum class Kind : std::uint8_t { session, home, ended } kind;
+        enum class Kind : std::uint8_t { session, home, ended, proof, consultation } kind;
         SessionId id;
         bool operator>(const Due& other) const { return at > other.at; }
     };
@@ -193,7 +106,7 @@ struct Shard::State {
     void close(Session& session, std::uint16_t code, std::string reason);
     void end(Session& session, std::uint16_t code);
     std::string resume_token(const Session& session) const;
-    std::optional<SessionRef> check_resume(const Session& session, std::string_view token) const;
+    std::optional<std::string> check_resume(const Session& session, std::string_view token) const;
     void apply_claims(Session& session, codec::jwt::Claims& claims);
     void refresh(Session& session, native::RequestId request, const native::Refresh& command);
 
@@ -307,10 +220,6 @@ struct Shard::State {
     std::optional<PendingCall> take_call(CallId id);
     void on(ReadAnswer& event);
     void on(Erased& event);
-    // Told only by an engine that has other nodes.
-    void on(Heard&) {}
-    void on(Doubt&) {}
-    void on(Peers&) {}
 
     // --- user_home.cpp ---
     StringMap<UserHome> user_homes;
@@ -333,6 +242,26 @@ struct Shard::State {
     void on(AcknowledgedElsewhere& event);
     void tell_user(UserHome& home, SharedBytes text, std::optional<SessionRef> except);
 
+    // --- doubt.cpp: signs of life ---
+    struct Proof {
+        std::uint32_t partition = 0, home = 0;
+        std::uint64_t round = 0;
+        Instant until{};
+        std::set<SessionId> waiting;
+    };
+    struct Doubting {
+        std::uint64_t round = 0;
+        std::uint32_t missing = 0;                    // Shards that have not reported.
+    };
+    std::vector<Proof> proofs;
+    std::map<std::uint32_t, Doubting> doubts;         // By partition, at its home.
+    std::uint64_t rounds = 0;
+    void settle_proofs(SessionId id);
+    void on_proof_deadline();
+    void on(Doubt& event);
+    void on(ProveMail& mail);
+    void on(ProvenMail& mail);
+
     // --- backend.cpp ---
     std::map<std::uint64_t, Gathering> gathering;
     void ask(std::uint64_t token, std::uint32_t app, backend::Request request);
@@ -343,6 +272,23 @@ struct Shard::State {
     void finish(std::uint64_t token, Gathering& gathered);
     void ask_presence(AskMail& asked);
     backend::Reply presence_reply(HomeChannel& channel, const AskMail& asked);
+    backend::NodeInfo node_info(const Gathering& gathered) const;
+    std::vector<backend::ChannelInfo> channel_rows(std::uint32_t app, const backend::ListChannels& list) const;
+
+    // --- consult.cpp: the other nodes, by way of the first shard ---
+    std::vector<Peers::Peer> peers;                   // Told to the first shard alone; without this node.
+    std::map<std::uint64_t, Consultation> consultations;
+    std::map<std::uint64_t, Gathering::Relay> resume_relays;
+    std::uint64_t questions = 0;
+    void consult(std::uint64_t token, std::uint32_t app, control::Ask ask);
+    void conclude(std::uint64_t id);                  // All have answered, or their time is over.
+    void pass_on(const std::string& node, control::Question& question);
+    void take_answer(const std::string& node, control::Answer& answer);
+    void answer_node(const Gathering::Relay& relay, control::Answer answer);
+    void finish_relay(Gathering& gathered);
+    void on(ConsultMail& mail);
+    void on(Heard& event);
+    void on(Peers& event);
 };
 
 // Keys of this process's maps: an app's names never meet another's.

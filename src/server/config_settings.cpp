@@ -80,6 +80,7 @@ std::expected<domain::Settings, ConfigErrors> make_settings(const Config& config
     settings.key_ttl = std::chrono::seconds(config.messages.key_ttl_s);
     narrow(settings.notifications_size, config.notifications.size);
     settings.notifications_ttl = std::chrono::seconds(config.notifications.ttl_s);
+    settings.heartbeat = std::chrono::milliseconds(config.cluster.heartbeat_ms);
     // Alone, partitions only spread channels over shards; more of them spread more evenly.
     settings.partitions = config.engine.type == "memory" ? 256 : static_cast<std::uint32_t>(config.cluster.partitions);
     settings.resume_secret = config.auth.resume_secret.empty() ? resume_secret : config.auth.resume_secret;

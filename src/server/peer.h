@@ -18,6 +18,7 @@ struct ShardLoop::Peer {
     bool held = false;                       // Input waits: for an answer, or for `connected`.
     bool keep_alive = true;
     bool head_only = false;
+    bool probed = false;                     // Its next bytes are told to the domain.
     bool counted = false;                    // In AddressCounts.
     std::uint8_t window_bits = 0;            // Not 0: permessage-deflate was agreed.
     std::optional<domain::SessionId> session;

@@ -126,6 +126,7 @@ void ShardLoop::on_event(const net::Event& event) {
     const std::span<char> bytes = transport_.read(id);
     if (bytes.empty()) { return; }
     peer->last_received = now_.instant;
+    if (std::exchange(peer->probed, false) && peer->session) { shard_.on_alive(*peer->session, now_, effects_); }
     if (peer->kind == Peer::Kind::http) {
         on_http(*peer, {bytes.data(), bytes.size()});
     } else if (peer->kind != Peer::Kind::closing || peer->close_code != 0) {
@@ -203,6 +204,11 @@ void ShardLoop::perform(domain::Effect& effect) {
     } else if (auto* ask = std::get_if<domain::AskEngine>(&effect)) {
         engine_->on_call(*ask->call, now_, output_);
         take_output();
+    } else if (auto* probe = std::get_if<domain::Probe>(&effect)) {
+        if (Peer* peer = peer_of(probe->session)) {
+            peer->probed = true;
+            send_control(*peer, codec::websocket::encode_frame(codec::websocket::Opcode::ping, {}));
+        }
     } else if (auto* close = std::get_if<domain::Close>(&effect)) {
         if (close->code == close_code::unauthenticated && runtime_->keys) { runtime_->keys->on_unknown_key(); }
         if (Peer* peer = peer_of(close->session)) {
