@@ -3,11 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <deque>
-
-#include "domain/mail.h"
-#include "domain/shard.h"
+#include "domain/home_rig.h"
 
 namespace starling::domain {
 namespace {
@@ -19,170 +15,13 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
 
-const ChannelRef kDoc{0, "doc:1"};
-const Position kTop{"e", 4, "d"};
-
-std::shared_ptr<Settings> settings() {
-    auto out = std::make_shared<Settings>();
-    out->development = true;
-    out->resume_secret = std::string(32, 's');
-    AppSettings app;
-    app.namespaces.push_back({.name = "", .allow = kAllRights, .history_size = 5});
-    out->apps.push_back(std::move(app));
-    return out;
-}
-
-class World {
- public:
-    struct Client {
-        SessionId session;
-        std::vector<std::string> frames;
-        std::optional<std::uint16_t> closed;
-        int probes = 0;
-    };
-    World() : shard_({.node_id = "node", .address = "", .version = "", .index = 0, .count = 1, .seed = 1}, settings(), now()) {}
-
-    Now now() const { return {Instant{} + 1h + time_, 1000000 + time_ / 1ms}; }
-    Client& open(const std::string& user) {
-        Effects out;
-        Client& client = clients_.emplace_back();
-        client.session = shard_.on_open({}, now(), out);
-        take(out);
-        say(client, R"({"type":"connect","user":")" + user + "\"}");
-        client.frames.clear();
-        return client;
-    }
-    void say(Client& client, const std::string& text) {
-        Effects out;
-        shard_.on_text(client.session, text, now(), out);
-        take(out);
-    }
-    void cut(Client& client, std::uint16_t code = 1006) {
-        Effects out;
-        shard_.on_closed(client.session, code, now(), out);
-        take(out);
-    }
-    void alive(Client& client) {
-        Effects out;
-        shard_.on_alive(client.session, now(), out);
-        take(out);
-    }
-    void tell(EngineEvent event) {
-        Effects out;
-        shard_.on_engine(event, now(), out);
-        take(out);
-    }
-    void ask(codec::backend::Request request) {
-        Effects out;
-        shard_.on_backend(1, 0, std::move(request), now(), out);
-        take(out);
-    }
-    void pass(Duration duration) {
-        const Duration end = time_ + duration;
-        while (const auto next = shard_.next_deadline()) {
-            if (*next > Instant{} + 1h + end) { break; }
-            time_ = std::max(time_, *next - (Instant{} + 1h));
-            Effects out;
-            shard_.on_deadline(now(), out);
-            take(out);
-        }
-        time_ = end;
-    }
-    std::vector<std::string> heard(Client& client) { return std::exchange(client.frames, {}); }
-    // The calls of one kind since the last look at any.
-    template <typename Call>
-    std::vector<Call> asked() {
-        std::vector<Call> out;
-        for (auto& call : calls_) {
-            if (auto* one = std::get_if<Call>(&call)) { out.push_back(std::move(*one)); }
-        }
-        calls_.clear();
-        return out;
-    }
-    // Where the first call of this kind stands among those since the last look.
-    template <typename Call>
-    std::ptrdiff_t order() const {
-        return std::find_if(calls_.begin(), calls_.end(), [](const EngineCall& call) { return std::holds_alternative<Call>(call); }) -
-               calls_.begin();
-    }
-    void listening(std::optional<Position> top = kTop, bool stale = false) { tell(Listening{kDoc, std::move(top), stale}); }
-    void joins(const std::string& user) {
-        MembersChanged changed{.channel = kDoc};
-        changed.joins.push_back({user, 1, {}});
-        tell(std::move(changed));
-    }
-    void delivered(std::uint64_t offset, std::string id) {
-        Message message;
-        message.id = std::move(id);
-        message.offset = offset;
-        message.data = "1";
-        tell(Delivered{kDoc, std::move(message), ""});
-    }
-
-    std::vector<codec::backend::Reply> replies;
-
- private:
-    void take(Effects& effects) {
-        std::deque<Effect> queue(std::make_move_iterator(effects.begin()), std::make_move_iterator(effects.end()));
-        while (!queue.empty()) {
-            Effect effect = std::move(queue.front());
-            queue.pop_front();
-            Effects more;
-            if (auto* mail = std::get_if<MailTo>(&effect)) {
-                shard_.on_mail(*mail->mail, now(), more);
-            } else if (auto* send = std::get_if<Send>(&effect)) {
-                frame(send->session, send->text);
-            } else if (auto* fanout = std::get_if<Fanout>(&effect)) {
-                for (const SessionId session : fanout->sessions) { frame(session, fanout->text); }
-            } else if (auto* reply = std::get_if<BackendReply>(&effect)) {
-                replies.push_back(std::move(reply->reply));
-            } else if (auto* close = std::get_if<Close>(&effect)) {
-                for (auto& client : clients_) {
-                    if (client.session == close->session) { client.closed = close->code; }
-                }
-            } else if (auto* probe = std::get_if<Probe>(&effect)) {
-                for (auto& client : clients_) { client.probes += client.session == probe->session; }
-            } else if (auto* call = std::get_if<AskEngine>(&effect)) {
-                answer_user(*call->call, more);
-            }
-            for (auto& next : more) { queue.push_back(std::move(next)); }
-        }
-    }
-    // Users' own channels are answered at once: they are not what these tests are about.
-    void answer_user(EngineCall& call, Effects& out) {
-        std::optional<EngineEvent> event;
-        if (auto* listen = std::get_if<Listen>(&call); listen != nullptr && listen->channel.name[0] == '@') {
-            event = Listening{listen->channel, Position{"u", 0, ""}, false};
-        } else if (auto* read = std::get_if<Read>(&call); read != nullptr && read->channel.name[0] == '@') {
-            ReadAnswer answer{.call = read->call, .result = ReadResult{}};
-            answer.result->top = Position{"u", 0, ""};
-            event = std::move(answer);
-        }
-        if (event) {
-            shard_.on_engine(*event, now(), out);
-        } else {
-            calls_.push_back(std::move(call));
-        }
-    }
-    void frame(SessionId session, const SharedBytes& text) {
-        for (auto& client : clients_) {
-            if (client.session == session) { client.frames.emplace_back(text.view()); }
-        }
-    }
-
-    Duration time_ = 0s;
-    Shard shard_;
-    std::deque<Client> clients_;
-    std::vector<EngineCall> calls_;
-};
-
 const std::string kWatch = R"({"type":"subscribe","id":1,"channel":"doc:1"})";
 const std::string kJoin = R"({"type":"subscribe","id":1,"channel":"doc:1","presence":true})";
 const std::string kRecover =
     R"({"type":"subscribe","id":1,"channel":"doc:1","presence":true,"recover":{"epoch":"e","offset":2,"id":"b"}})";
 
 TEST(Home, ASubscribeWaitsForTheChainAndForItsOwnPresence) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kJoin);
     world.listening();
@@ -201,7 +40,7 @@ TEST(Home, ASubscribeWaitsForTheChainAndForItsOwnPresence) {
 }
 
 TEST(Home, EnteredBeforeTheChainIsAsGood) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kJoin);
     world.tell(Entered{kDoc, "ada"});
@@ -211,7 +50,7 @@ TEST(Home, EnteredBeforeTheChainIsAsGood) {
 }
 
 TEST(Home, WhatIsDeliveredWhileTheLogIsReadIsInItsAnswer) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kRecover);
     world.listening();
@@ -231,7 +70,7 @@ TEST(Home, WhatIsDeliveredWhileTheLogIsReadIsInItsAnswer) {
 }
 
 TEST(Home, AReadThatFailsWithdrawsTheSubscribe) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kRecover);
     world.listening();
@@ -250,7 +89,7 @@ TEST(Home, AReadThatFailsWithdrawsTheSubscribe) {
 }
 
 TEST(Home, ABreakEndsWhoHasJoinedAndGivesWhoWaitsTheNewPosition) {
-    World world;
+    HomeWorld world;
     auto& bob = world.open("bob");
     world.say(bob, kWatch);
     world.listening();
@@ -266,7 +105,7 @@ TEST(Home, ABreakEndsWhoHasJoinedAndGivesWhoWaitsTheNewPosition) {
 }
 
 TEST(Home, PublishesOverlapAndTheRestWaitsItsTurn) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, R"({"type":"publish","id":1,"channel":"doc:1","data":1})");
     world.say(ada, R"({"type":"publish","id":2,"channel":"doc:1","data":2})");
@@ -290,7 +129,7 @@ TEST(Home, PublishesOverlapAndTheRestWaitsItsTurn) {
 }
 
 TEST(Home, ASubscribeAndItsUnsubscribeAreAnsweredInOrder) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kJoin);
     world.say(ada, R"({"type":"unsubscribe","id":2,"channel":"doc:1"})");
@@ -301,7 +140,7 @@ TEST(Home, ASubscribeAndItsUnsubscribeAreAnsweredInOrder) {
 }
 
 TEST(Home, ASessionThatEndsWhileItWaitsLeavesNothingBehind) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kJoin);
     world.say(ada, R"({"type":"publish","channel":"doc:1","data":1})");
@@ -323,7 +162,7 @@ TEST(Home, ASessionThatEndsWhileItWaitsLeavesNothingBehind) {
 }
 
 TEST(Home, TheLastHolderTellsHowPresenceEnds) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kJoin);
     world.cut(ada);
@@ -333,7 +172,7 @@ TEST(Home, TheLastHolderTellsHowPresenceEnds) {
 }
 
 TEST(Home, AnswersAreStaleWhileTheEngineIsOutOfReach) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kWatch);
     world.listening(std::nullopt, true);
@@ -349,7 +188,7 @@ TEST(Home, AnswersAreStaleWhileTheEngineIsOutOfReach) {
 }
 
 TEST(Home, PresenceOfAChannelThatNobodyHereHearsIsListenedFor) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.ask(codec::backend::PresenceCount{"doc:1"});
     world.say(ada, R"({"type":"presence.get","id":2,"channel":"doc:1"})");
@@ -366,7 +205,7 @@ TEST(Home, PresenceOfAChannelThatNobodyHereHearsIsListenedFor) {
 }
 
 TEST(Home, TypingGoesToTheOtherNodesAndComesFromThem) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kWatch);
     world.listening();
@@ -387,7 +226,7 @@ TEST(Home, TypingGoesToTheOtherNodesAndComesFromThem) {
 }
 
 TEST(Home, InDoubtWhoShowsNoSignOfLifeIsClosedBeforeTheRestIsProven) {
-    World world;
+    HomeWorld world;
     const std::uint32_t partition = partition_of(kDoc, 32);
     auto& ada = world.open("ada");
     auto& bob = world.open("bob");
@@ -416,7 +255,7 @@ TEST(Home, InDoubtWhoShowsNoSignOfLifeIsClosedBeforeTheRestIsProven) {
 }
 
 TEST(Home, NotificationsThatBeginAnewAreToldWithWhatIsUnread) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.tell(Broken{{0, "@ada"}, Position{"v", 3, "n3"}});
     EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr("\"notifications\""), HasSubstr(R"("recovered":false)"))));
@@ -426,7 +265,7 @@ TEST(Home, NotificationsThatBeginAnewAreToldWithWhatIsUnread) {
 }
 
 TEST(Home, IngressReachesTheSubscribersWithoutAPlaceInTheOrder) {
-    World world;
+    HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kWatch);
     world.listening();

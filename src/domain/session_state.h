@@ -15,6 +15,8 @@ namespace starling::domain {
 
 namespace native = codec::native;
 
+constexpr Duration kAnswerHolds = 10s;       // Of the application, without a subscription.
+
 // Frames a second with a burst: refilled by time, no timer of its own.
 class TokenBucket {
  public:

@@ -13,9 +13,28 @@
 
 namespace starling::engine {
 
-using namespace domain;
+using domain::AppSettings;
+using domain::AskEngine;
+using domain::BackendReply;
+using domain::Close;
+using domain::Effect;
+using domain::Effects;
+using domain::EngineEvent;
+using domain::Fanout;
+using domain::Heard;
+using domain::MailTo;
+using domain::Peers;
+using domain::Right;
+using domain::Rights;
+using domain::Send;
+using domain::SessionId;
+using domain::Settings;
+using domain::Shard;
+using domain::ShardIdentity;
+using domain::Tell;
+using domain::kAllRights;
 
-inline std::shared_ptr<domain::Settings> settings() {
+inline std::shared_ptr<Settings> settings() {
     auto out = std::make_shared<Settings>();
     out->development = true;
     out->partitions = 256;
