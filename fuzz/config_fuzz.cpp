@@ -41,7 +41,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             for (const std::string& line : config.error()) { CHECK(!line.empty()); }
             continue;
         }
-        (void)server::find_unsupported(*config);
         (void)server::make_settings(*config, std::string(32, 'r'));
         // What was understood can be written down, and means the same when it is read again.
         const std::string printed = server::print_config(*config);

@@ -8,7 +8,7 @@
 namespace starling::engine {
 namespace {
 
-namespace backend = codec::backend;
+using namespace domain;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -35,7 +35,7 @@ TEST_P(Nodes, AUserIsFoundOnEveryNode) {
     open(0, "ada");
     open(1, "ada");
     open(2, "bob");
-    const auto reply = world.ask(backend::GetUser{"ada"});
+    const auto reply = world.ask(codec::backend::GetUser{"ada"});
     EXPECT_THAT(reply.body, AllOf(HasSubstr(R"("online":true)"), HasSubstr(R"("nodeId":"node")"), HasSubstr(R"("nodeId":"node1")"),
                                   Not(HasSubstr("node2")), Not(HasSubstr("partial"))));
 }
@@ -44,12 +44,12 @@ TEST_P(Nodes, WhoDoesNotAnswerMakesItPartialWithinAHeartbeat) {
     open(0, "ada");
     open(1, "ada");
     world.silence(1);
-    EXPECT_THAT(world.ask(backend::GetUser{"ada"}).body, IsEmpty());
+    EXPECT_THAT(world.ask(codec::backend::GetUser{"ada"}).body, IsEmpty());
     world.pass(999ms);
     EXPECT_THAT(world.reply().body, IsEmpty());
     world.pass(1ms);
     EXPECT_THAT(world.reply().body, AllOf(HasSubstr(R"("partial":true)"), Not(HasSubstr("node1"))));
-    world.ask(backend::GetNodes{});
+    world.ask(codec::backend::GetNodes{});
     world.pass(1s);
     EXPECT_THAT(world.reply().body, AllOf(HasSubstr(R"("nodeId":"node1","address":"a")"), HasSubstr(R"("partial":true)"),
                                           HasSubstr(R"("nodeId":"node2")")));
@@ -59,10 +59,10 @@ TEST_P(Nodes, AUserIsSubscribedUnsubscribedAndEndedEverywhere) {
     auto& here = open(0, "ada");
     auto& there = open(1, "ada");
     world.forget_all();
-    EXPECT_EQ(world.ask(backend::SubscribeUser{"ada", "doc:1", false, {}}).body, R"({"connections":2})");
+    EXPECT_EQ(world.ask(codec::backend::SubscribeUser{"ada", "doc:1", false, {}}).body, R"({"connections":2})");
     EXPECT_THAT(world.heard(there), ElementsAre(HasSubstr("subscribed")));
-    EXPECT_EQ(world.ask(backend::UnsubscribeUser{"ada", "doc:1"}).body, R"({"connections":2})");
-    EXPECT_EQ(world.ask(backend::DisconnectUser{"ada", 4100, "bye"}).body, R"({"connections":2})");
+    EXPECT_EQ(world.ask(codec::backend::UnsubscribeUser{"ada", "doc:1"}).body, R"({"connections":2})");
+    EXPECT_EQ(world.ask(codec::backend::DisconnectUser{"ada", 4100, "bye"}).body, R"({"connections":2})");
     EXPECT_EQ(here.closed, 4100);
     EXPECT_EQ(there.closed, 4100);
 }
@@ -71,13 +71,13 @@ TEST_P(Nodes, ADirectMessageFindsItsConnection) {
     auto& there = open(2, "ada");
     const std::string id = id_of(there);
     world.forget_all();
-    EXPECT_EQ(world.ask(backend::SendDirect{id, "1"}).status, 202);
+    EXPECT_EQ(world.ask(codec::backend::SendDirect{id, "1"}).status, 202);
     EXPECT_THAT(world.heard(there), ElementsAre(HasSubstr("direct")));
-    EXPECT_EQ(world.ask(backend::SendDirect{"node2-0-63-1", "1"}).status, 404);
-    EXPECT_EQ(world.ask(backend::SendDirect{"node9-0-0-1", "1"}).status, 404);
-    EXPECT_EQ(world.ask(backend::SendDirect{"node-x", "1"}).status, 404);
+    EXPECT_EQ(world.ask(codec::backend::SendDirect{"node2-0-63-1", "1"}).status, 404);
+    EXPECT_EQ(world.ask(codec::backend::SendDirect{"node9-0-0-1", "1"}).status, 404);
+    EXPECT_EQ(world.ask(codec::backend::SendDirect{"node-x", "1"}).status, 404);
     world.silence(2);
-    world.ask(backend::SendDirect{id, "1"});
+    world.ask(codec::backend::SendDirect{id, "1"});
     world.pass(1s);
     EXPECT_EQ(world.reply().status, 503);
 }
@@ -86,9 +86,9 @@ TEST_P(Nodes, DevicesOfANotificationAreCountedEverywhere) {
     open(0, "ada");
     open(1, "ada");
     open(2, "ada");
-    EXPECT_THAT(world.ask(backend::Notify{"ada", "1", "k"}).body, HasSubstr(R"("devices":3)"));
-    EXPECT_THAT(world.ask(backend::Notify{"ada", "1", "k"}).body, AllOf(HasSubstr(R"("devices":0)"), HasSubstr("duplicate")));
-    const auto many = world.ask(backend::NotifyMany{{"bob", "", "ada"}, "1", {}});
+    EXPECT_THAT(world.ask(codec::backend::Notify{"ada", "1", "k"}).body, HasSubstr(R"("devices":3)"));
+    EXPECT_THAT(world.ask(codec::backend::Notify{"ada", "1", "k"}).body, AllOf(HasSubstr(R"("devices":0)"), HasSubstr("duplicate")));
+    const auto many = world.ask(codec::backend::NotifyMany{{"bob", "", "ada"}, "1", {}});
     EXPECT_THAT(many.body, AllOf(HasSubstr(R"("devices":0)"), HasSubstr(R"("devices":3)"), HasSubstr("bad_request")));
 }
 
@@ -100,12 +100,12 @@ TEST_P(Nodes, ChannelsArePagedOverAllNodes) {
         }
         world.say(client, R"({"type":"subscribe","channel":"own:)" + std::to_string(node) + "\"}");
     }
-    EXPECT_EQ(world.ask(backend::ListChannels{"doc:", 100, {}}).body,
+    EXPECT_EQ(world.ask(codec::backend::ListChannels{"doc:", 100, {}}).body,
               R"({"channels":[{"channel":"doc:1","subscribers":3,"present":0},{"channel":"doc:2","subscribers":3,"present":0}]})");
     std::string cursor;
     std::string all;
     for (int page = 0; page < 5; ++page) {
-        const auto reply = world.ask(backend::ListChannels{"", 1, cursor.empty() ? std::optional<std::string>() : cursor});
+        const auto reply = world.ask(codec::backend::ListChannels{"", 1, cursor.empty() ? std::optional<std::string>() : cursor});
         all += reply.body;
         const std::size_t at = reply.body.find("\"cursor\":\"");
         if (at == std::string::npos) { break; }
@@ -135,7 +135,7 @@ TEST_P(Nodes, ASessionIsResumedOnAnotherNode) {
 TEST_P(Nodes, WhatIsNoQuestionIsIgnored) {
     world.tell(0, Heard{"node1", "nonsense"});
     world.tell(0, Heard{"node1", control::encode(control::Answer{.id = 77})});
-    EXPECT_EQ(world.ask(backend::GetUser{"ada"}).body, R"({"online":false,"connections":[]})");
+    EXPECT_EQ(world.ask(codec::backend::GetUser{"ada"}).body, R"({"online":false,"connections":[]})");
 }
 
 }  // namespace
