@@ -51,7 +51,7 @@ async function crowd(cluster, { watchers = cluster.nodes.length, members = [] } 
     return { stay, play, since: Date.now() };
 }
 
-const events = (people, since) => people.flatMap((p) => p.rooms.get(room).events.filter((e) => e.at >= since).map((e) => `${p.user}: ${e.kind} ${e.user}`));
+const events = (people, since) => people.flatMap((p) => p.rooms.get(room).events.filter((e) => e.at > since).map((e) => `${p.user}: ${e.kind} ${e.user}`));
 
 fault('two nodes see each other join, type, speak and leave', async (cluster) => {
     const { stay } = await crowd(cluster);
