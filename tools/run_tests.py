@@ -8,6 +8,7 @@ development mode on free ports. A suite that ends without such a line counts as 
 
 import argparse
 import hashlib
+import os
 import pathlib
 import re
 import socket
@@ -23,6 +24,7 @@ BUILD = ROOT / "build" / "release"
 BINARY = BUILD / "starling"
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 SUITE_TIMEOUT_S = 900
+SIM_SEEDS = 2000
 
 
 def free_port() -> int:
@@ -145,6 +147,20 @@ def install_node_modules(folder):
     stamp.write_text(digest)
 
 
+def simulator():
+    """The cluster on virtual time: the same seeds in every run, and those that once failed."""
+    code, output = run([BUILD / "starling_sim", "--seeds", SIM_SEEDS, "--jobs", os.cpu_count() or 1], timeout=1800)
+    found = re.search(r"^(\d+) seeds, (\d+) failed$", output, re.M)
+    passed, failed, _ = (int(found[1]) - int(found[2]), int(found[2]), 0) if found else (0, 1, 0)
+    regressions = ROOT / "sim" / "regressions.txt"
+    if regressions.exists():
+        again, output = run([BUILD / "starling_sim", "--file", regressions], timeout=600)
+        found = re.search(r"^(\d+) seeds, (\d+) failed$", output, re.M)
+        passed, failed = (passed + int(found[1]) - int(found[2]), failed + int(found[2])) if found else (passed, failed + 1)
+        code = code or again
+    return passed, failed or (1 if code else 0), 0
+
+
 def suites():
     tests = ROOT / "tests"
     for folder in sorted(path for path in tests.iterdir() if path.is_dir()) if tests.is_dir() else []:
@@ -165,6 +181,7 @@ def main():
     jobs = [(path.name, lambda path=path: google_test(path)) for path in sorted(BUILD.glob("*_test"))]
     if options.all:
         jobs.append(("corpus replay", ctest_rest))
+        jobs.append(("simulator", simulator))
         jobs.append(("tidy", lambda: summary(*run([sys.executable, ROOT / "tools" / "tidy.py"]))))
         jobs += [(str(path.relative_to(ROOT)), lambda path=path: suite(path)) for path in suites()]
 
