@@ -49,11 +49,11 @@ export interface Connection {
     wire: Wire;
     id: string;
     user: string | undefined;
-    channels: Map<string, { present: boolean; data: Json }>;
+    channels: Map<string, { present: boolean }>;
     open: boolean;
 }
 
-interface Room { epoch: string; history: boolean; offset: number; log: Json[]; last: string; keys: Map<string, Json>; conflate: boolean; latest: Map<string, Json> }
+interface Room { epoch: string; history: boolean; offset: number; log: Json[]; last: string; keys: Map<string, Json>; people: Map<string, Json>; conflate: boolean; latest: Map<string, Json> }
 
 export class Gateway {
     rooms = new Map<string, Room>();
@@ -76,7 +76,7 @@ export class Gateway {
         let room = this.rooms.get(channel);
         if (!room) {
             const kind = this.kind(channel);
-            room = { epoch: `e${++this.ids}`, history: kind === 'history', offset: 0, log: [], last: '', keys: new Map(), conflate: kind === 'latest', latest: new Map() };
+            room = { epoch: `e${++this.ids}`, history: kind === 'history', offset: 0, log: [], last: '', keys: new Map(), people: new Map(), conflate: kind === 'latest', latest: new Map() };
             this.rooms.set(channel, room);
         }
         return room;
@@ -146,13 +146,21 @@ export class Gateway {
         }
     }
 
+    // Of two connections of a user the latest write counts.
     members(channel: string): Json[] {
-        const users = new Map<string, Json>();
-        for (const one of this.connections) {
-            const how = one.channels.get(channel);
-            if (how?.present) { users.set(one.user!, { userId: one.user, connectedAt: 1, ...(how.data !== true && { data: how.data }) }); }
-        }
-        return [...users.values()];
+        const { people } = this.room(channel);
+        const users = new Set([...this.connections].filter((one) => one.channels.get(channel)?.present).map((one) => one.user!));
+        return [...users].map((userId) => ({ userId, connectedAt: 1, ...(people.get(userId) !== undefined && { data: people.get(userId) }) }));
+    }
+
+    private write(channel: string, userId: string, data: Json): void {
+        if (data === true || JSON.stringify(data) === JSON.stringify(this.room(channel).people.get(userId))) { return; }
+        this.room(channel).people.set(userId, data);
+        this.tell(channel, { type: 'presence.update', channel, userId, data });
+    }
+
+    private tell(channel: string, frame: Json, but?: Connection): void {
+        for (const to of this.connections) { if (to !== but && to.channels.has(channel)) { to.wire.toClient(frame); } }
     }
 
     receive(from: Connection, frame: Json): void {
@@ -183,11 +191,14 @@ export class Gateway {
             case 'unsubscribe': if (mine) { this.unsubscribe(from, channel); } else { error('not_subscribed'); } break;
             case 'publish': answer({ type: 'published', channel, ...this.publish(channel, frame.data, from, frame) }); break;
             case 'typing': case 'presence.update':
-                if (!mine) { error(frame.type === 'typing' ? 'not_subscribed' : 'not_present'); break; }
-                if (frame.type !== 'typing') { mine.data = frame.data; }
-                for (const to of this.connections) {
-                    if (!to.channels.has(channel)) { continue; }
-                    if (frame.type !== 'typing') { to.wire.toClient({ type: 'presence.update', channel, userId: from.user, data: frame.data }); } else if (to.user !== from.user) { to.wire.toClient({ type: frame.active === false ? 'typing.stop' : 'typing.start', channel, userId: from.user }); }
+                if (frame.type === 'typing') {
+                    if (!mine) { error('not_subscribed'); break; }
+                    for (const to of this.connections) {
+                        if (to.user !== from.user && to.channels.has(channel)) { to.wire.toClient({ type: frame.active === false ? 'typing.stop' : 'typing.start', channel, userId: from.user }); }
+                    }
+                } else {
+                    if (!mine?.present) { error('not_present'); break; }
+                    this.write(channel, from.user, frame.data);
                 }
                 answer({ type: 'ok' });
                 break;
@@ -222,22 +233,22 @@ export class Gateway {
         }
         if (room.conflate) { reply.messages = [...room.latest.values()]; }
         const before = this.members(channel);
-        from.channels.set(channel, { present: presence !== undefined && presence !== false, data: presence ?? true });
+        const present = presence !== undefined && presence !== false;
+        const entered = present && !before.some((one) => one.userId === from.user);
+        if (entered && presence !== true) { room.people.set(from.user!, presence); } else if (present) { this.write(channel, from.user!, presence); }
+        from.channels.set(channel, { present });
         const users = this.members(channel);
         reply.presence = { count: users.length, users };
         answer(reply);
-        if (users.length > before.length) {
-            for (const to of this.connections) {
-                if (to !== from && to.channels.has(channel)) { to.wire.toClient({ type: 'presence.join', channel, ...users.find((one) => one.userId === from.user) }); }
-            }
-        }
+        if (entered) { this.tell(channel, { type: 'presence.join', channel, ...users.find((one) => one.userId === from.user) }, from); }
     }
 
     private unsubscribe(from: Connection, channel: string): void {
-        const before = this.members(channel);
+        const before = this.members(channel).length;
         from.channels.delete(channel);
-        if (this.members(channel).length < before.length) {
-            for (const to of this.connections) { if (to.channels.has(channel)) { to.wire.toClient({ type: 'presence.leave', channel, userId: from.user }); } }
+        if (this.members(channel).length < before) {
+            this.room(channel).people.delete(from.user!);
+            this.tell(channel, { type: 'presence.leave', channel, userId: from.user });
         }
     }
 }

@@ -18,8 +18,9 @@ function run(seed: number): { messages: number; gaps: number; cuts: number } {
     gateway.expiresIn = random.chance(0.5) ? 20_000 + random.below(60_000) : undefined;
     const client = new Driver(time, gateway, 'ada', { _fresh: true, _random: random.next() });
     client.pure = seed % 50 === 0;
+    const bob = new Driver(time, gateway, 'bob', { _fresh: true, _random: random.next() });
     const latency = 1 + random.below(300);
-    client.delay = () => random.below(latency);
+    client.delay = bob.delay = () => random.below(latency);
     const flaky = random.next() * 0.05;
     gateway.refuse = (frame) => random.chance(flaky) && frame.type !== 'unsubscribe' ? { code: 'unavailable', retryable: true } : undefined;
     let cuts = 0;
@@ -36,6 +37,9 @@ function run(seed: number): { messages: number; gaps: number; cuts: number } {
         [1, () => { client.dispatch({ _t: Ev.Hide }); time.at(random.below(30_000), () => client.dispatch({ _t: Ev.Wake })); }],
         [2, () => { client.enter(kChannels[random.below(4)]!, random.below(5)); }],
         [2, () => { client.dispatch({ _t: Ev.Enter, _channel: kChannels[random.below(4)]!, _by: -Infinity }); client.tick(); }],
+        [2, () => { bob.enter(kChannels[random.below(4)]!, random.below(5)); }],
+        [2, () => { bob.dispatch({ _t: Ev.Enter, _channel: kChannels[random.below(4)]!, _by: -Infinity }); bob.tick(); }],
+        [1, () => { bob.lose(); }],
         [3, () => { client.dispatch({ _t: Ev.Key, _channel: kChannels[random.below(4)]!, _by: random.chance(0.7) ? 1 : 0 }); }],
         [1, () => { time.now += random.below(60_000); }],     // The machine slept.
     ];
@@ -50,6 +54,7 @@ function run(seed: number): { messages: number; gaps: number; cuts: number } {
     gateway.refuse = () => undefined;
     gateway.up = true;
     client.dispatch({ _t: Ev.Wake });
+    bob.dispatch({ _t: Ev.Wake });
     time.run(120_000);
     for (const channel of kChannels) { gateway.publish(channel, 'last', undefined, { conflateKey: 'k0' }); }
     time.run(10_000);
@@ -58,8 +63,19 @@ function run(seed: number): { messages: number; gaps: number; cuts: number } {
     return { messages: client.seen.filter((one) => one.name === 'message').length, gaps: client.seen.filter((one) => one.name === 'gap').length, cuts };
 }
 
+const plain = (members: readonly Json[]): Json[] => members.map(({ userId, data }) => ({ userId, data })).sort((a, b) => a.userId < b.userId ? -1 : 1);
+
 function check(gateway: Gateway, client: Driver): void {
     for (const channel of kChannels) {
+        // Who is there, and what the events made of it on the way: strictly one join and one leave after the other.
+        const kept = client.state._channels.get(channel)!;
+        assert.deepEqual(plain(kept._members), plain(gateway.members(channel)), `${channel}: presence`);
+        const present = new Set<string>();
+        for (const { joined, left } of client.of('presence', channel)) {
+            for (const { userId } of joined) { assert.ok(!present.has(userId), `${channel}: ${userId} joined twice`); present.add(userId); }
+            for (const { userId } of left) { assert.ok(present.delete(userId), `${channel}: ${userId} left twice`); }
+        }
+        assert.deepEqual([...present].sort(), kept._members.map((one) => one.userId).sort());
         const truth = gateway.truth.get(channel) ?? [];
         const place = new Map(truth.map((message, index) => [message.id, index]));
         // What `echo: false` keeps from this client is not missing.
