@@ -245,7 +245,6 @@ void World::take(Node& node, std::uint32_t shard, engine::Output& output) {
     Box& box = node.boxes[shard];
     for (auto& event : output.events) {
         if (options_.trace) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " engine: ", describe(event)); }
-        if (const auto* doubt = std::get_if<domain::Doubt>(&event)) { challenge(node, shard, doubt->partition); }
         box.shard->on_engine(event, node_now(node), box.effects);
     }
     for (auto& action : output.actions) { act(node, shard, action); }
@@ -253,20 +252,18 @@ void World::take(Node& node, std::uint32_t shard, engine::Output& output) {
     output.actions.clear();
 }
 
-// The driver's part of Doubt: a ping to every connection; those that do not answer within 2 s are closed.
-void World::challenge(Node& node, std::uint32_t shard, std::uint32_t partition) {
-    trace("node ", std::to_string(node.index), " is in doubt");
-    schedule_.after(2s, [this, index = node.index, life = node.life, shard, partition] {
-        in_node(index, life, [this, index, life, shard, partition] {
-            for (auto& wire : wires_) {
-                if (wire->node == index && wire->life == life && wire->session && wire->silent) { end_session(*wire, 4009); }
-            }
-            settle(nodes_[index]);
-            domain::EngineCall call = domain::Proven{partition};
-            engine::Output output;
-            Node& proven = nodes_[index];
-            proven.boxes[shard].engine->on_call(call, node_now(proven), output);
-            take(proven, shard, output);
+// A ping, which whoever is there answers after a way there and back.
+void World::probe(Node& node, std::uint32_t shard, domain::SessionId session) {
+    Wire* wire = wire_of(node, shard, session);
+    if (wire == nullptr) { return; }
+    trace("node ", std::to_string(node.index), " probes wire ", std::to_string(wire->id));
+    const Instant back = std::max(wire->to_node, now() + delay() + delay());
+    schedule_.at(back, [this, id = wire->id, shard, session] {
+        const Wire& asked = *wires_[id];
+        if (asked.silent || !asked.client_open) { return; }
+        in_node(asked.node, asked.life, [this, index = asked.node, shard, session] {
+            Node& alive = nodes_[index];
+            alive.boxes[shard].shard->on_alive(session, node_now(alive), alive.boxes[shard].effects);
         });
     });
 }
@@ -292,6 +289,8 @@ void World::perform(Node& node, std::uint32_t shard, domain::Effect& effect) {
         } else {
             node.boxes[mail->shard].inbox.push_back(std::move(mail->mail));
         }
+    } else if (auto* asked = std::get_if<domain::Probe>(&effect)) {
+        probe(node, shard, asked->session);
     } else if (auto* ask = std::get_if<domain::AskEngine>(&effect)) {
         engine::Output output;
         if (options_.trace) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " asks: ", describe(*ask->call)); }

@@ -157,7 +157,7 @@ class World {
     void in_node(std::uint32_t node, std::uint64_t life, Schedule::Action action);
     void settle(Node& node);
     void wake(std::uint32_t node, std::uint64_t life, std::uint32_t shard);
-    void challenge(Node& node, std::uint32_t shard, std::uint32_t partition);
+    void probe(Node& node, std::uint32_t shard, domain::SessionId session);
     void perform(Node& node, std::uint32_t shard, domain::Effect& effect);
     void take(Node& node, std::uint32_t shard, engine::Output& output);
 

@@ -214,8 +214,14 @@ void Shard::State::on(MembersChanged& event) {
     std::vector<TypingChange> changes;
     for (const auto& user : event.leaves) { channel->typing.on_stop(user, changes); }
     tell_typing(*channel, changes);
+    std::vector<std::string> joined;
+    if (channel->view_waits > 0) {
+        for (const auto& member : event.joins) { joined.push_back(member.user_id); }
+    }
     channel->view.on_changed(event, now.instant);
     settle(*channel);
+    for (const auto& user : joined) { advance_joins(*channel, user, false); }
+    if (!joined.empty()) { settle(*channel); }
 }
 
 // The log is another one: every subscriber is told and subscribes afresh; presence lingers meanwhile. Those whose

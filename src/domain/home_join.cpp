@@ -25,11 +25,21 @@ void Shard::State::run(HomeChannel& channel, SubscribeMail& join) {
     advance_join(channel, lane);
 }
 
+namespace {
+
+// Who enters finds itself in its snapshot. A user who left and is back may be taken out once more by its own
+// farewell, which was on its way; then it is waited for again.
+bool in_snapshot(const HomeChannel& channel, const std::string& user) {
+    return channel.holders.entered(user) && channel.view.contains(user);
+}
+
+}  // namespace
+
 void Shard::State::advance_join(HomeChannel& channel, Lane& lane) {
     PendingJoin& join = *lane.join;
     if (channel.hearing != Hearing::ready || join.read != 0) { return; }
     if (join.entering) { return; }
-    if (join.mail.present && !channel.holders.entered(join.mail.user_id)) { return; }
+    if (join.mail.present && !in_snapshot(channel, join.mail.user_id)) { return; }
     if (join.mail.recover && channel.log.size > 0) {
         join.read = expect(channel.ref, JoinCall{join.mail.session});
         Read call{.call = join.read, .channel = channel.ref, .recover = true, .since = join.mail.recover};
@@ -85,14 +95,19 @@ void Shard::State::on(Entered& event) {
     HomeChannel* channel = find_home(event.channel);
     if (channel == nullptr) { return; }
     channel->holders.on_entered(event.user_id);
-    for (const SessionRef session : channel->holders.sessions_of(event.user_id)) {
-        const auto it = channel->lanes.find(session);
-        if (it == channel->lanes.end() || !it->second.join) { continue; }
-        it->second.join->entering = false;
-        advance_join(*channel, it->second);
-        advance(*channel, session);
-    }
+    advance_joins(*channel, event.user_id, true);
     settle(*channel);
+}
+
+void Shard::State::advance_joins(HomeChannel& channel, const std::string& user, bool entered) {
+    if (channel.view_waits == 0) { return; }
+    for (const SessionRef session : channel.holders.sessions_of(user)) {
+        const auto it = channel.lanes.find(session);
+        if (it == channel.lanes.end() || !it->second.join) { continue; }
+        if (entered) { it->second.join->entering = false; }
+        advance_join(channel, it->second);
+        advance(channel, session);
+    }
 }
 
 void Shard::State::on_join_read(HomeChannel& channel, SessionRef session, ReadAnswer& answer) {
@@ -101,7 +116,10 @@ void Shard::State::on_join_read(HomeChannel& channel, SessionRef session, ReadAn
     if (it == channel.lanes.end() || !it->second.join || it->second.join->read != answer.call) { return; }
     Lane& lane = it->second;
     const Error* error = answer.result ? nullptr : std::get_if<Error>(&answer.result.error().why);
-    if (error == nullptr) {
+    const SubscribeMail& asked = lane.join->mail;
+    if (error == nullptr && asked.present && !in_snapshot(channel, asked.user_id)) {
+        lane.join->read = 0;                 // Read again when it is: the log goes on meanwhile.
+    } else if (error == nullptr) {
         complete_join(channel, lane, &answer);
     } else {
         const std::unique_ptr<PendingJoin> join = std::move(lane.join);

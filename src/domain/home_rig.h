@@ -105,6 +105,10 @@ class HomeWorld {
         changed.joins.push_back({user, 1, {}});
         tell(std::move(changed));
     }
+    void entered(const std::string& user) {
+        joins(user);
+        tell(Entered{kDoc, user});
+    }
     void delivered(std::uint64_t offset, std::string id) {
         Message message;
         message.id = std::move(id);

@@ -28,8 +28,7 @@ TEST(Home, ASubscribeWaitsForTheChainAndForItsOwnPresence) {
     world.joins("bob");
     EXPECT_THAT(world.heard(ada), IsEmpty());
     EXPECT_THAT(world.asked<Enter>(), SizeIs(1));
-    world.joins("ada");
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     EXPECT_THAT(world.heard(ada), ElementsAre(AllOf(HasSubstr("subscribed"), HasSubstr(R"("count":2)"),
                                                     HasSubstr(R"("offset":4)"), Not(HasSubstr("stale")))));
     // A second tab waits for nothing.
@@ -43,7 +42,7 @@ TEST(Home, EnteredBeforeTheChainIsAsGood) {
     HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kJoin);
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     EXPECT_THAT(world.heard(ada), IsEmpty());
     world.listening();
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("subscribed")));
@@ -55,7 +54,7 @@ TEST(Home, WhatIsDeliveredWhileTheLogIsReadIsInItsAnswer) {
     world.say(ada, kRecover);
     world.listening();
     EXPECT_THAT(world.asked<Read>(), IsEmpty()) << "presence comes first";
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     const auto reads = world.asked<Read>();
     ASSERT_THAT(reads, SizeIs(1));
     world.delivered(5, "m5");
@@ -69,12 +68,29 @@ TEST(Home, WhatIsDeliveredWhileTheLogIsReadIsInItsAnswer) {
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("offset":6)")));
 }
 
+TEST(Home, WhoIsTakenOutByItsOwnLateFarewellWaitsUntilItIsBack) {
+    HomeWorld world;
+    auto& ada = world.open("ada");
+    world.say(ada, kRecover);
+    world.listening();
+    world.entered("ada");
+    const CallId first = world.asked<Read>().at(0).call;
+    MembersChanged left{.channel = kDoc};
+    left.leaves.push_back("ada");
+    world.tell(std::move(left));
+    world.tell(ReadAnswer{first, ReadResult{}});
+    EXPECT_THAT(world.heard(ada), IsEmpty());
+    world.joins("ada");
+    world.tell(ReadAnswer{world.asked<Read>().at(0).call, ReadResult{}});
+    EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("count":1)")));
+}
+
 TEST(Home, AReadThatFailsWithdrawsTheSubscribe) {
     HomeWorld world;
     auto& ada = world.open("ada");
     world.say(ada, kRecover);
     world.listening();
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     const CallId call = world.asked<Read>().at(0).call;
     world.say(ada, R"({"type":"typing","id":2,"channel":"doc:1"})");
     world.tell(ReadAnswer{call, std::unexpected(ReadAnswer::Refused{Error{ErrorCode::unavailable, "away"}, {}})});
@@ -99,7 +115,7 @@ TEST(Home, ABreakEndsWhoHasJoinedAndGivesWhoWaitsTheNewPosition) {
     world.tell(Broken{kDoc, Position{"f", 0, ""}});
     EXPECT_THAT(world.heard(bob), ElementsAre(HasSubstr("unrecoverable")));
     EXPECT_THAT(world.heard(ada), IsEmpty());
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr(R"("position":{"epoch":"f","offset":0,"id":""})")));
     EXPECT_THAT(world.asked<Exit>(), IsEmpty());
 }
@@ -134,7 +150,7 @@ TEST(Home, ASubscribeAndItsUnsubscribeAreAnsweredInOrder) {
     world.say(ada, kJoin);
     world.say(ada, R"({"type":"unsubscribe","id":2,"channel":"doc:1"})");
     world.listening();
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("\"subscribed\""), HasSubstr("unsubscribed")));
     EXPECT_EQ(world.asked<Exit>().at(0).how, Departure::clean);
 }
@@ -147,7 +163,7 @@ TEST(Home, ASessionThatEndsWhileItWaitsLeavesNothingBehind) {
     world.cut(ada);
     EXPECT_THAT(world.asked<Publish>(), SizeIs(1)) << "what it published before it went is published";
     world.listening();
-    world.tell(Entered{kDoc, "ada"});
+    world.entered("ada");
     world.pass(9s);
     EXPECT_THAT(world.asked<Unlisten>(), IsEmpty());
     world.pass(2s);

@@ -44,6 +44,7 @@ class PresenceView {
     void on_changed(MembersChanged& changed, Instant now);
 
     std::uint64_t count() const { return users_.size(); }
+    bool contains(std::string_view user) const { return users_.contains(user); }
     bool listed() const { return listed_; }
     std::vector<Member> members() const;
     // Up to `limit` members after `after` in the order of user ids.

@@ -193,6 +193,7 @@ struct Shard::State {
     // --- home_join.cpp ---
     void run(HomeChannel& channel, SubscribeMail& join);
     void advance_join(HomeChannel& channel, Lane& lane);
+    void advance_joins(HomeChannel& channel, const std::string& user, bool entered);
     void complete_join(HomeChannel& channel, Lane& lane, ReadAnswer* answer);
     void on(Entered& event);
     void on_join_read(HomeChannel& channel, SessionRef session, ReadAnswer& answer);
