@@ -26,6 +26,7 @@ class Checks {
     void redis_at_rest();
     Intervals connected(const std::string& user, const std::string& channel) const;
     Intervals covered(const std::string& user, const std::string& channel) const;
+    Intervals blind(std::uint32_t node) const;
     Intervals out_of_contact(const Hold& hold) const;
 
     World& world_;

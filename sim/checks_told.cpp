@@ -65,8 +65,8 @@ std::optional<Instant> earliest(const Intervals& intervals, bool inside, Instant
 }
 
 constexpr Duration kNever = 1h;
-// How old a view may be that a newcomer is given: as old as the node's blindness.
-constexpr Duration kOldest = 40s;
+// How old the view of a node in good health may be.
+constexpr Duration kFresh = 1500ms;
 
 }  // namespace
 
@@ -124,7 +124,33 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
     return united(std::move(out));
 }
 
+// When this node could not know what is true, and a moment longer. Lost data do not blind: they must not be believed.
+Checks::Intervals Checks::blind(std::uint32_t node) const {
+    using enum FaultKind;
+    Intervals out;
+    for (const auto& away : world_.record_.redis_away) { out.push_back({away.from, away.to + 5s}); }
+    for (const auto& fault : world_.faults_) {
+        bool is_blind = false;
+        switch (fault.kind) {
+            case node_pause: case command_block: case pubsub_block: case partition: case links_dead:
+                is_blind = fault.node == node;
+                break;
+            case command_cut: case pubsub_cut: case lose_replies: case drop_pushes: is_blind = true; break;
+            default: break;
+        }
+        if (is_blind) { out.push_back({Instant(fault.at), Instant(fault.ends() + 7s)}); }
+    }
+    return united(std::move(out));
+}
+
 void Checks::what_was_told() {
+    std::vector<Intervals> blinds;
+    for (std::uint32_t node = 0; node < world_.options_.nodes; ++node) { blinds.push_back(blind(node)); }
+    // What a node says at `at` was true not before this.
+    const auto true_since = [&](std::uint32_t node, Instant at) {
+        for (const auto& part : blinds[node]) { if (part.from <= at && at < part.to) { return part.from - kFresh; } }
+        return at - kFresh;
+    };
     struct Walk { Instant at; };
     std::map<std::pair<std::string, std::string>, std::pair<Intervals, Intervals>> truths;   // connected, covered
     std::map<std::tuple<std::uint32_t, std::string, std::string>, Walk> walks;
@@ -137,10 +163,11 @@ void Checks::what_was_told() {
         if (is_new) { it->second = {connected(told.user, told.channel), covered(told.user, told.channel)}; }
         const auto key = std::tuple{told.wire, told.channel, told.user};
         const auto walk = walks.find(key);
-        Instant from = walk == walks.end() ? Instant(std::max<Duration>(told.at.time_since_epoch() - kOldest, 0s)) : walk->second.at;
+        const Instant since = true_since(world_.wires_[told.wire]->node, told.at);
+        const Instant from = walk == walks.end() ? since : walk->second.at;
         if (told.kind == Told::Kind::snapshot) {
             // In the list of a newcomer: lingering, or not known to be gone yet.
-            walks.insert_or_assign(key, Walk{from});
+            walks.insert_or_assign(key, Walk{since});
             continue;
         }
         const bool join = told.kind == Told::Kind::join;
@@ -151,7 +178,7 @@ void Checks::what_was_told() {
                              std::to_string(told.wire) + (join ? ", who was not there since the leave before" : ", who was there all the while"));
             return;
         }
-        walks.insert_or_assign(key, Walk{*at});
+        walks.insert_or_assign(key, Walk{std::max(*at, since)});
     }
 }
 
