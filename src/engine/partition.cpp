@@ -105,7 +105,6 @@ void Partition::register_lease() {
     iid_ = settings_.node_id + "." + std::to_string(incarnation_);
     oseq_ = 0;
     digest_ = 0;
-    digest_unsure_ = false;
     state_ = State::registering;
     dirty_channels_.clear();
     for (auto& [wire, channel] : channels_) {
@@ -174,10 +173,10 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
         ++oseq_;
         if (flight.kind == Flight::Kind::beat) { next_beat_ = std::max(flight.sent + settings_.heartbeat, now()); }
     }
-    if (flight.kind == Flight::Kind::apply) { on_applied(flight, status == "OK" ? words[6].text : ""); }
+    if (flight.kind == Flight::Kind::apply) { on_applied(flight); }
     const std::int64_t digest = to_number(words[2].text);
     // R9, R11: acknowledged writes of mine are gone, or never came.
-    if (!digest_unsure_ && digest != digest_) {
+    if (digest != digest_) {
         new_incarnation(long_blind);
         return;
     }
@@ -186,7 +185,7 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
         return;
     }
     if (flight.kind == Flight::Kind::apply) { return; }
-    on_leases(words[7]);
+    on_leases(words[6]);
     const std::int64_t counter = to_number(words[3].text);
     if (counter != counter_seen_ || looks_owed_ > 0) {
         counter_seen_ = counter;

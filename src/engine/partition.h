@@ -74,7 +74,7 @@ class Partition {
         Instant lingers_until{};
         bool acked = false;                  // Redis has it, under the present incarnation.
         bool stated = false;                 // Redis had it once: its record is the view's.
-        bool withdraw = false;               // Lingering: ask whether another incarnation holds the user (R6).
+        bool farewell = false;               // The last connection left with one.
         std::optional<std::string> update;   // Data that Redis does not have yet.
         std::uint64_t update_serial = 0;
         std::optional<std::string> fallback;
@@ -170,7 +170,7 @@ class Partition {
     void pump();                             // Sends the next call of the writer.
     void send(Flight flight);
     void on_flight(Answered& answer);
-    void on_applied(Flight& flight, std::string_view results);
+    void on_applied(Flight& flight);
     void mark(Channel& channel, const std::string& user);
     void drop(Channel& channel, const std::string& user);
     void tell_entered(Channel& channel, const std::string& user, Own& own);
@@ -230,7 +230,6 @@ class Partition {
     std::string iid_;
     std::int64_t oseq_ = 0;                  // Acknowledged.
     std::int64_t digest_ = 0;                // Of what Redis has acknowledged.
-    bool digest_unsure_ = false;
     bool retired_ = false;
     bool registered_ = false;                // Once.
     LeaveCounts leaves_;

@@ -269,10 +269,10 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
         const auto it = channel.own.find(op.user);
         if (it == channel.own.end()) { continue; }
         Own& own = it->second;
-        // R6: the user is back elsewhere, so what lingers here goes without a word.
-        if (foreign && own.lingering && op.kind != 'L' && op.kind != '-' && !settings_.off.r6) {
+        // R6: a user who says farewell elsewhere is not waited for here.
+        if (foreign && own.lingering && op.kind == 'c' && !settings_.off.r6) {
             lingers_.erase({own.lingers_until, {channel.wire, op.user}});
-            own.lingering = own.withdraw = false;
+            own.lingering = false;
             mark(channel, op.user);
         }
         if (channel.state == Channel::State::live && own.held && own.acked && owed_.contains({channel.wire, op.user}) &&

@@ -19,7 +19,7 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
     const bool back = own.lingering;
     if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
     own.held = true;
-    own.lingering = own.withdraw = false;
+    own.lingering = own.farewell = false;
     if (own.connected_at == 0) { own.connected_at = now_.wall_ms; }
     if (call.data) {
         own.update = std::move(call.data);
@@ -61,10 +61,9 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
     if (call.how == domain::Departure::broken && settings_.linger > 0s) {
         own.lingering = true;
         own.lingers_until = now() + settings_.linger;
-        own.withdraw = own.acked && !settings_.off.r6;
         lingers_.insert({own.lingers_until, {wire, call.user_id}});
-        if (own.withdraw) { mark(*channel, call.user_id); }
     } else {
+        own.farewell = true;
         mark(*channel, call.user_id);
     }
     pump();
@@ -116,7 +115,7 @@ void Partition::run_out_lingers() {
         lingers_.erase(linger);
         Channel& channel = *find(linger.second.first);
         Own& own = channel.own.find(linger.second.second)->second;
-        own.lingering = own.withdraw = false;
+        own.lingering = false;
         channel.timed_out.insert(linger.second.second);
         mark(channel, linger.second.second);
     }
@@ -148,10 +147,8 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     } else if (own.wanted() && own.update) {
         op.kind = 'u';
         data = "1" + *own.update;
-    } else if (own.lingering && own.withdraw) {
-        op.kind = '?';
     } else if (!own.wanted() && own.acked) {
-        op.kind = '-';
+        op.kind = own.farewell ? 'c' : '-';
     } else {
         return {};
     }
@@ -245,7 +242,7 @@ void Partition::on_flight(Answered& answer) {
     pump();
 }
 
-void Partition::on_applied(Flight& flight, std::string_view results) {
+void Partition::on_applied(Flight& flight) {
     Channel* channel = find(flight.wire);
     if (channel == nullptr) { return; }
     for (std::size_t i = 0; i < flight.ops.size(); ++i) {
@@ -257,26 +254,9 @@ void Partition::on_applied(Flight& flight, std::string_view results) {
         if (op.kind == '+') {
             own.acked = own.stated = true;
             digest_ += static_cast<std::int64_t>(op.hash);
-            if (own.lingering && !settings_.off.r6) { own.withdraw = true; }
-        } else if (op.kind == '-') {
+        } else if (op.kind == '-' || op.kind == 'c') {
             own.acked = false;
             digest_ -= static_cast<std::int64_t>(op.hash);
-        } else if (op.kind == '?') {
-            if (results.empty()) {           // Answered before, and the answer was lost: ask again.
-                digest_unsure_ = true;
-                mark(*channel, op.user);
-                continue;
-            }
-            digest_unsure_ = false;
-            own.withdraw = false;
-            if (results[i] == 'g') {         // Another incarnation holds the user: nothing to wait for here.
-                own.acked = false;
-                digest_ -= static_cast<std::int64_t>(op.hash);
-                if (own.lingering) {
-                    lingers_.erase({own.lingers_until, {channel->wire, op.user}});
-                    own.lingering = false;
-                }
-            }
         }
         if (own.held && own.acked && owed_.contains({channel->wire, op.user}) &&
             channel->state == Channel::State::live && channel->view.in_redis(op.user)) {

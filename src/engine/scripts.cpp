@@ -12,7 +12,7 @@ local function f(s) return #s .. ':' .. s end
 local function n2s(x) return string.format('%.0f', x) end
 )lua";
 
-// One step of a channel's chain. ops: {kind, user, hash, at, version, data}; the answer: epoch, version, results.
+// One step of a channel's chain. ops: {kind, user, hash, at, version, data}; the answer: epoch, version.
 constexpr const char* kChange = R"lua(
 local function change(pub, ch, iid, ops, ep, tag)
   local M, N, U, D, L = B..'pm:'..ch, B..'pn:'..ch..':'..iid, B..'pu:'..ch, B..'pd:'..ch, B..'l:'..iid
@@ -22,19 +22,10 @@ local function change(pub, ch, iid, ops, ep, tag)
     e, v, t = ep, 0, ''
     call('HSET', M, 'e', e, 'v', '0', 't', '', 'd', '0')
   end
-  local out, results, grew = {}, {}, false
+  local out, grew = {}, false
   local function tell(kind, user, rec) out[#out + 1] = kind .. f(user) .. f(rec) end
   for _, op in ipairs(ops) do
     local kind, user, hash, at, ver, data = op[1], op[2], op[3], op[4], op[5], op[6]
-    local result = 'k'
-    if kind == '?' then
-      kind = ''
-      if call('HEXISTS', N, user) == 0 then
-        result = 'g'
-      elseif tonumber(call('HGET', U, user) or '1') > 1 then
-        kind, result = '-', 'g'
-      end
-    end
     if kind == 'u' and call('HEXISTS', N, user) == 0 then kind = '' end
     if kind == '+' or kind == 'u' then
       local rec = call('HGET', D, user)
@@ -75,7 +66,7 @@ local function change(pub, ch, iid, ops, ep, tag)
           tell('U', user, rec)
         end
       end
-    elseif kind == '-' then
+    elseif kind == '-' or kind == 'c' then
       if call('HDEL', N, user) == 1 then
         local rec = call('HGET', D, user) or '0:0:0:0:'
         local h = string.match(rec, '^(%d+)')
@@ -86,11 +77,10 @@ local function change(pub, ch, iid, ops, ep, tag)
           call('HINCRBY', M, 'd', '-' .. h)
           tell('L', user, rec)
         else
-          tell('-', user, rec)
+          tell(kind, user, rec)
         end
       end
     end
-    results[#results + 1] = result
   end
   if #out > 0 then
     if grew then
@@ -107,7 +97,7 @@ local function change(pub, ch, iid, ops, ep, tag)
     call('INCR', B..'n')
     call(pub, B..'c:'..ch, 'P'..f(e)..f(n2s(v))..f(t)..f(tag)..f(iid)..table.concat(out))
   end
-  return e, n2s(v), table.concat(results)
+  return e, n2s(v)
 end
 )lua";
 
@@ -133,13 +123,13 @@ if not s[1] then return {'NOLEASE'} end
 if s[2] == 'dead' then return {'FENCED'} end
 local o, status = tonumber(s[1]), 'OK'
 if oseq <= o then status = 'DUP' elseif oseq ~= o + 1 then return {'OPGAP', s[1]} end
-local e, v, results, ls = '', '0', '', {}
+local e, v, ls = '', '0', {}
 if status == 'OK' then
   call('HSET', L, 'o', ARGV[3], 's', state)
   if ch ~= '' then
     local ops = {}
     for i = 8, #ARGV, 6 do ops[#ops + 1] = {ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3], ARGV[i+4], ARGV[i+5]} end
-    e, v, results = change(pub, ch, iid, ops, ep, tag)
+    e, v = change(pub, ch, iid, ops, ep, tag)
   end
 end
 if ch == '' then ls = leases() end
@@ -147,7 +137,7 @@ if status == 'DUP' and ch ~= '' then
   local m = call('HMGET', B..'pm:'..ch, 'e', 'v')
   e, v = m[1] or '', m[2] or '0'
 end
-return {status, call('HGET', L, 'o'), call('HGET', L, 'd') or '0', call('GET', B..'n') or '0', e, v, results, ls}
+return {status, call('HGET', L, 'o'), call('HGET', L, 'd') or '0', call('GET', B..'n') or '0', e, v, ls}
 )lua";
 
 constexpr const char* kReg = R"lua(
@@ -160,7 +150,7 @@ if not s[1] then
   call('SADD', B..'ls', iid)
   call('INCR', B..'n')
 end
-return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', '', '0', '', leases()}
+return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', '', '0', leases()}
 )lua";
 
 constexpr const char* kReap = R"lua(

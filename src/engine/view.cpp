@@ -37,15 +37,22 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
             tombstones_[op.user] = now;
             check_at(now + settings.tombstone);
             if (it == members_.end()) { continue; }
+            if (it->second.doubted && now < doubted_until_ && it->second.shown) {
+                // R3: a node that held the user, too, may not have said so again since Redis lost its word.
+                it->second.in_redis = false;
+                it->second.until = doubted_until_;
+                check_at(doubted_until_);
+                continue;
+            }
             if (it->second.shown) { out.leaves.push_back(op.user); }
             members_.erase(it);
             continue;
         }
         if (op.kind == 'J') { digest_ += hash; }
-        if (op.kind == '-') { continue; }
+        if (op.kind == '-' || op.kind == 'c') { continue; }
         tombstones_.erase(op.user);
         if (it == members_.end()) {
-            members_.emplace(op.user, Entry{op.record, true, true, {}});
+            members_.emplace(op.user, Entry{op.record, true, true, false, {}});
             join(op.user, op.record, out);
             continue;
         }
@@ -72,6 +79,10 @@ bool View::goes_back(const ChainPosition& to) const {
 
 void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
     const bool suspect = snapshot.suspect && !settings.off.r3;
+    if (suspect) {
+        doubted_until_ = now + settings.hold();
+        for (auto& [user, entry] : members_) { entry.doubted = entry.shown; }
+    }
     for (auto it = members_.begin(); it != members_.end();) {
         Entry& entry = it->second;
         if (snapshot.members.contains(it->first)) {
@@ -99,7 +110,7 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
                 entry.until.reset();
                 update(entry, user, record, out);
             } else if (!suspect) {
-                entry = Entry{record, true, true, {}};
+                entry = Entry{record, true, true, false, {}};
                 join(user, record, out);
             }
             continue;
@@ -107,10 +118,10 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
         const auto tombstone = tombstones_.find(user);
         const bool removed = tombstone != tombstones_.end() && now < tombstone->second + settings.tombstone;
         if (suspect && removed && !settings.off.r4) {
-            members_.emplace(user, Entry{record, true, false, tombstone->second + settings.tombstone});
+            members_.emplace(user, Entry{record, true, false, false, tombstone->second + settings.tombstone});
             continue;
         }
-        members_.emplace(user, Entry{record, true, true, {}});
+        members_.emplace(user, Entry{record, true, true, false, {}});
         join(user, record, out);
     }
     position_ = std::move(snapshot.position);
@@ -121,7 +132,7 @@ void View::on_discontinuity(const ClusterSettings& settings, Instant now) {
     for (auto& [user, entry] : members_) {
         if (!entry.in_redis && entry.until) { entry.until = now + settings.hold(); }
     }
-
+    if (now < doubted_until_) { doubted_until_ = now + settings.hold(); }
 }
 
 void View::show_local(const std::string& user, Record record, domain::MembersChanged& out) {
@@ -137,7 +148,7 @@ void View::show_local(const std::string& user, Record record, domain::MembersCha
         return;
     }
     join(user, record, out);
-    members_.emplace(user, Entry{std::move(record), false, true, {}});
+    members_.emplace(user, Entry{std::move(record), false, true, false, {}});
 }
 
 void View::drop_local(const std::string& user, domain::MembersChanged& out) {

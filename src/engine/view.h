@@ -63,6 +63,7 @@ class View {
         Record record;
         bool in_redis = true;
         bool shown = true;
+        bool doubted = false;                // Shown before Redis lost data (doubted_until_).
         std::optional<Instant> until;        // Held, or unconfirmed, until then.
     };
     using Members = std::map<std::string, Entry, std::less<>>;
@@ -73,6 +74,7 @@ class View {
 
     Members members_;
     std::map<std::string, Instant, std::less<>> tombstones_;   // Removed by the chain, when.
+    Instant doubted_until_{};                // The end of the hold time after a suspect snapshot.
     ChainPosition position_;
     std::int64_t digest_ = 0;
     std::optional<Instant> check_;           // Not later than the first `until` or end of a tombstone.
