@@ -173,7 +173,7 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
         ++oseq_;
         if (flight.kind == Flight::Kind::beat) { next_beat_ = std::max(flight.sent + settings_.heartbeat, now()); }
     }
-    if (flight.kind == Flight::Kind::apply) { on_applied(flight); }
+    if (flight.kind == Flight::Kind::apply) { on_applied(flight, value); }
     const std::int64_t digest = to_number(words[2].text);
     // R9, R11: acknowledged writes of mine are gone, or never came.
     if (digest != digest_) {

@@ -74,7 +74,9 @@ class Partition {
         Instant lingers_until{};
         bool acked = false;                  // Redis has it, under the present incarnation.
         bool stated = false;                 // Redis had it once: its record is the view's.
-        bool farewell = false;               // The last connection left with one.
+        // R6. Where the chain stood when the last connection said farewell, and where Redis noted that the user lingers here.
+        std::optional<std::pair<std::string, std::uint64_t>> farewell, lingers_since;
+        bool linger_unsaid = false;
         std::optional<std::string> update;   // Data that Redis does not have yet.
         std::uint64_t update_serial = 0;
         std::optional<std::string> fallback;
@@ -170,7 +172,7 @@ class Partition {
     void pump();                             // Sends the next call of the writer.
     void send(Flight flight);
     void on_flight(Answered& answer);
-    void on_applied(Flight& flight);
+    void on_applied(Flight& flight, const codec::resp::Value& value);
     void mark(Channel& channel, const std::string& user);
     void drop(Channel& channel, const std::string& user);
     void tell_entered(Channel& channel, const std::string& user, Own& own);

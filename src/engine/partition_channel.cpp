@@ -269,8 +269,10 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
         const auto it = channel.own.find(op.user);
         if (it == channel.own.end()) { continue; }
         Own& own = it->second;
-        // R6: a user who says farewell elsewhere is not waited for here.
-        if (foreign && own.lingering && op.kind == 'c' && !settings_.off.r6) {
+        // R6: a user who says farewell elsewhere is not waited for here, unless the connection here broke after it.
+        const std::pair<std::string, std::uint64_t> known{delta.epoch, op.record.version};
+        if (foreign && own.lingering && op.kind == 'c' && own.lingers_since && own.lingers_since->first == known.first &&
+            own.lingers_since->second <= known.second) {
             lingers_.erase({own.lingers_until, {channel.wire, op.user}});
             own.lingering = false;
             mark(channel, op.user);

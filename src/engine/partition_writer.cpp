@@ -2,11 +2,22 @@
 // the next operation sequence, sent again until it is answered.
 
 #include <algorithm>
+#include <charconv>
 
 #include "engine/partition.h"
 #include "engine/scripts.h"
 
 namespace starling::engine {
+
+namespace {
+
+std::uint64_t to_version(std::string_view text) {
+    std::uint64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+}
+
+}  // namespace
 
 void Partition::mark(Channel& channel, const std::string& user) {
     channel.dirty.insert(user);
@@ -19,7 +30,9 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
     const bool back = own.lingering;
     if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
     own.held = true;
-    own.lingering = own.farewell = false;
+    own.lingering = own.linger_unsaid = false;
+    own.farewell.reset();
+    own.lingers_since.reset();
     if (own.connected_at == 0) { own.connected_at = now_.wall_ms; }
     if (call.data) {
         own.update = std::move(call.data);
@@ -62,8 +75,10 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
         own.lingering = true;
         own.lingers_until = now() + settings_.linger;
         lingers_.insert({own.lingers_until, {wire, call.user_id}});
+        own.linger_unsaid = own.acked && !settings_.off.r6;
+        if (own.linger_unsaid) { mark(*channel, call.user_id); }
     } else {
-        own.farewell = true;
+        own.farewell = {channel->view.position().epoch, channel->view.position().version};
         mark(*channel, call.user_id);
     }
     pump();
@@ -147,8 +162,11 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     } else if (own.wanted() && own.update) {
         op.kind = 'u';
         data = "1" + *own.update;
+    } else if (own.lingering && own.linger_unsaid) {
+        op.kind = 'l';
     } else if (!own.wanted() && own.acked) {
         op.kind = own.farewell ? 'c' : '-';
+        if (own.farewell && own.farewell->first == channel.view.position().epoch) { version = std::to_string(own.farewell->second); }
     } else {
         return {};
     }
@@ -242,7 +260,7 @@ void Partition::on_flight(Answered& answer) {
     pump();
 }
 
-void Partition::on_applied(Flight& flight) {
+void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
     Channel* channel = find(flight.wire);
     if (channel == nullptr) { return; }
     for (std::size_t i = 0; i < flight.ops.size(); ++i) {
@@ -254,6 +272,10 @@ void Partition::on_applied(Flight& flight) {
         if (op.kind == '+') {
             own.acked = own.stated = true;
             digest_ += static_cast<std::int64_t>(op.hash);
+            own.linger_unsaid = own.lingering && !settings_.off.r6;
+        } else if (op.kind == 'l') {
+            own.linger_unsaid = false;
+            if (own.lingering) { own.lingers_since = {value.elements[4].text, to_version(value.elements[5].text)}; }
         } else if (op.kind == '-' || op.kind == 'c') {
             own.acked = false;
             digest_ -= static_cast<std::int64_t>(op.hash);

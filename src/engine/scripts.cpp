@@ -66,6 +66,9 @@ local function change(pub, ch, iid, ops, ep, tag)
           tell('U', user, rec)
         end
       end
+    elseif kind == 'l' then
+      local rec = call('HGET', D, user)
+      if rec and call('HEXISTS', N, user) == 1 then tell('l', user, rec) end
     elseif kind == '-' or kind == 'c' then
       if call('HDEL', N, user) == 1 then
         local rec = call('HGET', D, user) or '0:0:0:0:'
@@ -77,6 +80,7 @@ local function change(pub, ch, iid, ops, ep, tag)
           call('HINCRBY', M, 'd', '-' .. h)
           tell('L', user, rec)
         else
+          if kind == 'c' then rec = '0:0:' .. ver .. ':0:' end
           tell(kind, user, rec)
         end
       end

@@ -49,7 +49,7 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
             continue;
         }
         if (op.kind == 'J') { digest_ += hash; }
-        if (op.kind == '-' || op.kind == 'c') { continue; }
+        if (op.kind == '-' || op.kind == 'c' || op.kind == 'l') { continue; }
         tombstones_.erase(op.user);
         if (it == members_.end()) {
             members_.emplace(op.user, Entry{op.record, true, true, false, {}});

@@ -88,7 +88,7 @@ std::optional<Payload> decode_payload(std::string_view text) {
         while (in.ok() && !in.at_end()) {
             Delta::Op op;
             op.kind = in.letter();
-            if (std::string_view("JLU+-c").find(op.kind) == std::string_view::npos) { return std::nullopt; }
+            if (std::string_view("JLU+-lc").find(op.kind) == std::string_view::npos) { return std::nullopt; }
             op.user = in.text();
             const auto record = decode_record(in.text());
             if (!record) { return std::nullopt; }

@@ -50,7 +50,8 @@ std::uint64_t member_hash(std::string_view channel, std::string_view user);
 // One step of a channel's presence chain.
 struct Delta {
     struct Op {
-        // J first in, L last out, + one more incarnation, - one less, c one less by a farewell, U data or connectedAt changed.
+        // J first in, L last out, + one more incarnation, - one less, U data or connectedAt changed;
+        // l lingers there from now on; c one less, by a farewell that knew of the chain up to record.version.
         char kind = 'J';
         std::string user;
         Record record;
