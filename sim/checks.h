@@ -24,7 +24,7 @@ class Checks {
     std::set<std::string> present(const std::string& channel) const;
     void clients_at_rest();
     void redis_at_rest();
-    Intervals connected(const std::string& user, const std::string& channel) const;
+    Intervals connected(const std::string& user, const std::string& channel, bool lingering) const;
     Intervals covered(const std::string& user, const std::string& channel) const;
     Intervals blind(std::uint32_t node) const;
     Intervals out_of_contact(const Hold& hold) const;

@@ -70,11 +70,19 @@ constexpr Duration kFresh = 1500ms;
 
 }  // namespace
 
-// As the user's nodes see it.
-Checks::Intervals Checks::connected(const std::string& user, const std::string& channel) const {
+// As the user's nodes see it; `lingering`: or may let the user linger, which takes as long as the node is blind (R7).
+Checks::Intervals Checks::connected(const std::string& user, const std::string& channel, bool lingering) const {
     Intervals out;
     for (const auto& hold : world_.record_.holds) {
-        if (hold.user == user && hold.channel == channel) { out.push_back({hold.opened, hold.ended.value_or(Instant(kNever)) + 1ns}); }
+        if (hold.user != user || hold.channel != channel) { continue; }
+        Interval whole{hold.opened, hold.ended.value_or(Instant(kNever)) + 1ns};
+        if (hold.ended && lingering && !hold.clean) {
+            whole.to += world_.options_.linger * 11 / 10 + 1s;
+            for (const auto& part : blind(hold.node)) {
+                if (part.from <= whole.to && whole.to < part.to) { whole.to = part.to + 3s + world_.options_.lease; }
+            }
+        }
+        out.push_back(whole);
     }
     return united(std::move(out));
 }
@@ -151,34 +159,41 @@ void Checks::what_was_told() {
         for (const auto& part : blinds[node]) { if (part.from <= at && at < part.to) { return part.from - kFresh; } }
         return at - kFresh;
     };
-    struct Walk { Instant at; };
-    std::map<std::pair<std::string, std::string>, std::pair<Intervals, Intervals>> truths;   // connected, covered
+    struct Walk { Instant at; bool left = false; };
+    struct Truth { Intervals connected, lingering, covered; };
+    std::map<std::pair<std::string, std::string>, Truth> truths;
     std::map<std::tuple<std::uint32_t, std::string, std::string>, Walk> walks;
+    std::map<std::pair<std::uint32_t, std::string>, Instant> begins;
     for (const auto& told : world_.record_.told) {
         if (told.kind == Told::Kind::begin) {
+            begins[{told.wire, told.channel}] = true_since(world_.wires_[told.wire]->node, told.at);
             std::erase_if(walks, [&](const auto& walk) { return std::get<0>(walk.first) == told.wire && std::get<1>(walk.first) == told.channel; });
             continue;
         }
         const auto [it, is_new] = truths.try_emplace({told.user, told.channel});
-        if (is_new) { it->second = {connected(told.user, told.channel), covered(told.user, told.channel)}; }
+        if (is_new) {
+            it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel)};
+        }
         const auto key = std::tuple{told.wire, told.channel, told.user};
         const auto walk = walks.find(key);
         const Instant since = true_since(world_.wires_[told.wire]->node, told.at);
-        const Instant from = walk == walks.end() ? since : walk->second.at;
+        const Instant from = walk == walks.end() ? begins[{told.wire, told.channel}] : walk->second.at;
         if (told.kind == Told::Kind::snapshot) {
             // In the list of a newcomer: lingering, or not known to be gone yet.
-            walks.insert_or_assign(key, Walk{since});
+            walks.insert_or_assign(key, Walk{since, false});
             continue;
         }
         const bool join = told.kind == Told::Kind::join;
-        const auto at = join ? earliest(it->second.first, true, from, told.at) : earliest(it->second.second, false, from, told.at);
+        // A newcomer that was given a stale list hears later of who lingered then.
+        const Intervals& there = walk != walks.end() && walk->second.left ? it->second.connected : it->second.lingering;
+        const auto at = join ? earliest(there, true, from, told.at) : earliest(it->second.covered, false, from, told.at);
         if (!at) {
             world_.violation((join ? "P3 a join of " : "P2 a leave of ") + told.user + " in " + told.channel + " told at " +
                              std::to_string(std::chrono::duration<double>(told.at.time_since_epoch()).count()) + " to wire " +
                              std::to_string(told.wire) + (join ? ", who was not there since the leave before" : ", who was there all the while"));
             return;
         }
-        walks.insert_or_assign(key, Walk{std::max(*at, since)});
+        walks.insert_or_assign(key, Walk{std::max(*at, since), !join});
     }
 }
 
