@@ -26,7 +26,7 @@ PURE = {"codec", "domain", "engine"}
 IMPURE = re.compile(
     r"\b(?:system_clock|steady_clock|high_resolution_clock|random_device|clock_gettime|gettimeofday|std::rand|"
     r"std::thread|std::jthread|std::mutex|std::condition_variable|std::async|RAND_bytes|std::time\b|getenv)\b|"
-    r"#include <(?:sys/|netinet/|arpa/|thread|mutex|condition_variable|future|random|unistd|poll\.h|netdb)")
+    r"#include <(?:sys/|netinet/|arpa/(?!inet\.h)|thread|mutex|condition_variable|future|random|unistd|poll\.h|netdb)")
 FORBIDDEN = re.compile(r"#include <(?:iostream|regex|boost/)")
 SPILLING = re.compile(r"using namespace (?!std::chrono_literals)")     # In a header, over every file that includes it.
 INCLUDE = re.compile(r'^\s*#include "([^"/]+)/[^"]+"')

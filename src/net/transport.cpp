@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "codec/proxy_protocol.h"
+
 namespace starling::net {
 
 namespace {
@@ -232,9 +234,14 @@ std::span<char> Transport::read(ConnectionId id) {
         drop(id, *connection);
         return {};
     }
-    if (!connection->tls) { return {buffer_.data(), static_cast<std::size_t>(count)}; }
+    std::span<char> bytes{buffer_.data(), static_cast<std::size_t>(count)};
+    if (connection->proxied && connection->proxied->expected) {
+        bytes = take_proxy_header(id, *connection, bytes.size());
+        if (bytes.empty()) { return {}; }
+    }
+    if (!connection->tls) { return bytes; }
     plain_.clear();
-    const bool alive = connection->tls->receive({buffer_.data(), static_cast<std::size_t>(count)}, plain_);
+    const bool alive = connection->tls->receive({bytes.data(), bytes.size()}, plain_);
     if (std::string output = connection->tls->take_output(); !output.empty()) {
         connection->queued += output.size();
         if (!connection->queue) { connection->queue = std::make_unique<std::deque<SharedBytes>>(); }
@@ -248,6 +255,31 @@ std::span<char> Transport::read(ConnectionId id) {
         return {};
     }
     return {plain_.data(), plain_.size()};
+}
+
+// The first `count` bytes of buffer_, behind those that came before, without the header.
+std::span<char> Transport::take_proxy_header(ConnectionId id, Connection& connection, std::size_t count) {
+    Connection::Proxied& proxied = *connection.proxied;
+    std::string& begun = proxied.begun;
+    begun.append(buffer_.data(), count);
+    const auto header = codec::read_proxy_header(begun);
+    if (header.status == codec::ProxyHeader::Status::need_more) { return {}; }
+    if (header.status == codec::ProxyHeader::Status::malformed) {
+        drop(id, connection);
+        return {};
+    }
+    proxied.expected = false;
+    proxied.address = header.address;
+    // What was held back is less than a header, so with what came now it may exceed the buffer by that.
+    const std::size_t left = begun.size() - header.consumed;
+    if (buffer_.size() < left) { buffer_.resize(left); }
+    std::copy(begun.begin() + static_cast<std::ptrdiff_t>(header.consumed), begun.end(), buffer_.begin());
+    begun = {};
+    return {buffer_.data(), left};
+}
+
+void Transport::expect_proxy_header(ConnectionId id) {
+    if (Connection* connection = find(id)) { connection->proxied = std::make_unique<Connection::Proxied>(); }
 }
 
 void Transport::arm(ConnectionId id, Connection& connection) {
@@ -365,6 +397,7 @@ void Transport::expire(Instant now) {
 std::string Transport::peer_address(ConnectionId id) const {
     const Connection* connection = find(id);
     if (connection == nullptr) { return {}; }
+    if (connection->proxied && !connection->proxied->address.empty()) { return connection->proxied->address; }
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     if (::getpeername(connection->descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) { return {}; }

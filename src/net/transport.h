@@ -71,6 +71,9 @@ class Transport {
     void close_after_flush(ConnectionId connection, Duration within, Instant now);
     void expire(Instant now);                // Ends those whose close_after_flush is over.
 
+    // To be said at `accepted`: the connection may begin with a PROXY header, which is taken off, before
+    // TLS too, and whose address is the peer's from then on. A malformed one ends it.
+    void expect_proxy_header(ConnectionId connection);
     std::string peer_address(ConnectionId connection) const;
     std::size_t connection_count() const { return count_; }
 
@@ -87,6 +90,7 @@ class Transport {
     void write_queue(ConnectionId id, Connection& connection);
     void arm(ConnectionId id, Connection& connection);
     void drop(ConnectionId id, Connection& connection);
+    std::span<char> take_proxy_header(ConnectionId id, Connection& connection, std::size_t count);
     void report_broken(std::vector<Event>& out);
     void touch(ConnectionId id, Connection& connection);
 

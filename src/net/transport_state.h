@@ -36,6 +36,12 @@ struct Transport::Connection {
     std::size_t queued = 0;
     std::unique_ptr<std::deque<SharedBytes>> queue;
     std::unique_ptr<TlsSession> tls;
+    struct Proxied {
+        bool expected = true;
+        std::string begun;                   // Of a PROXY header that is not whole yet.
+        std::string address;
+    };
+    std::unique_ptr<Proxied> proxied;        // Only where a proxy that we trust connected.
     std::unique_ptr<Outgoing> outgoing;      // Ours to another server.
 };
 

@@ -61,6 +61,46 @@ TEST(Transport, CarriesBytesBothWays) {
     EXPECT_EQ(transport.connection_count(), 0U);
 }
 
+TEST(Transport, TakesAProxyHeaderOffHoweverItComes) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const std::string header = "PROXY TCP4 192.0.2.7 198.51.100.2 56324 443\r\n";
+    for (const std::size_t cut : {std::size_t{0}, std::size_t{1}, std::size_t{20}, header.size()}) {
+        const int client = dial(*port);
+        const Event accepted = await(transport, Event::Kind::accepted);
+        transport.expect_proxy_header(accepted.connection);
+        EXPECT_EQ(transport.peer_address(accepted.connection), "127.0.0.1");
+        if (cut != 0) {
+            ASSERT_EQ(::send(client, header.data(), cut, 0), static_cast<ssize_t>(cut));
+            std::vector<Event> events;
+            transport.wait(1s, events);
+            ASSERT_EQ(events.size(), 1U);
+            EXPECT_TRUE(transport.read(accepted.connection).empty());
+        }
+        const std::string rest = header.substr(cut) + "hello";
+        ASSERT_EQ(::send(client, rest.data(), rest.size(), 0), static_cast<ssize_t>(rest.size()));
+        std::string got;
+        await(transport, Event::Kind::readable, &got);
+        EXPECT_EQ(got, "hello");
+        EXPECT_EQ(transport.peer_address(accepted.connection), "192.0.2.7");
+        ::close(client);
+        await(transport, Event::Kind::closed);
+    }
+}
+
+TEST(Transport, EndsAConnectionWhoseProxyHeaderIsMalformed) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const int client = dial(*port);
+    const Event accepted = await(transport, Event::Kind::accepted);
+    transport.expect_proxy_header(accepted.connection);
+    ASSERT_EQ(::send(client, "PROXY x\r\n", 9, 0), 9);
+    EXPECT_EQ(await(transport, Event::Kind::closed).connection, accepted.connection);
+    ::close(client);
+}
+
 TEST(Transport, GivesASlotAwayOnlyAfterItsEndWasTold) {
     Transport transport;
     const auto port = transport.listen("127.0.0.1", 0, 1);

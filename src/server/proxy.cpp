@@ -54,6 +54,8 @@ bool contains(const Network& network, const Address& address) {
     return true;
 }
 
+}  // namespace
+
 bool is_trusted(std::string_view text, const std::vector<std::string>& trusted) {
     const auto address = parse_address(text);
     return address && std::ranges::any_of(trusted, [&](const std::string& entry) {
@@ -61,8 +63,6 @@ bool is_trusted(std::string_view text, const std::vector<std::string>& trusted) 
         return network && contains(*network, *address);
     });
 }
-
-}  // namespace
 
 bool valid_network(std::string_view text) { return parse_network(text).has_value(); }
 

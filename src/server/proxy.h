@@ -11,6 +11,9 @@ namespace starling::server {
 // An address, or a network as "10.0.0.0/8".
 bool valid_network(std::string_view text);
 
+// Whether `address` is one of `trusted`: then it may also begin a connection with a PROXY header.
+bool is_trusted(std::string_view address, const std::vector<std::string>& trusted);
+
 // `peer` itself unless it is trusted; `forwarded` is the header's value, empty where there is none.
 std::string client_address(const std::string& peer, std::string_view forwarded, const std::vector<std::string>& trusted);
 
