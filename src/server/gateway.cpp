@@ -1,5 +1,6 @@
 #include "server/gateway.h"
 
+#include <malloc.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <signal.h>
@@ -286,6 +287,9 @@ int Node::run() {
 }  // namespace
 
 int run_gateway(const ConfigSources& sources, const Config& config) {
+    // A fixed threshold: left to itself it rises with the first large body that is freed, and from then
+    // on the allocator keeps what such bodies need instead of giving it back.
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     // Before any thread exists, the log's too: every one inherits the mask, so that signals come to the
     // main thread alone, by sigwait. One thread without it would let SIGTERM end the process at once.
     const sigset_t signals = own_signals();

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "codec/handshake.h"
+#include "codec/json.h"
 #include "server/embedded.h"
 #include "server/peer.h"
 #include "server/proxy.h"
@@ -18,7 +19,7 @@ namespace ws = codec::websocket;
 namespace {
 
 constexpr std::size_t kLargeBody = 8 * 1024 * 1024;
-constexpr Duration kRequestDeadline = 30s;
+constexpr int kBodyPatience = 2;             // Times what the head may take.
 
 std::string error_json(const Error& error) { return codec::backend::error_reply(error).body; }
 
@@ -36,17 +37,21 @@ std::optional<std::string> bearer(const http::Request& request) {
 
 }  // namespace
 
+Duration ShardLoop::head_patience() const { return std::min<Duration>(runtime_->settings->connect_timeout, 10s); }
+
+void ShardLoop::begin_request(Peer& peer) {
+    if (!peer.parser) { peer.parser = std::make_unique<http::Parser>(); }
+    peer.deadline = now_.instant + head_patience();
+    schedule(peer, peer.deadline);
+}
+
 void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
     const net::ConnectionId id = peer.id;
     if (peer.held) {
         peer.inbox.append(bytes);
         return;
     }
-    if (!peer.parser) {
-        peer.parser = std::make_unique<http::Parser>();
-        peer.began = now_.instant;
-        schedule(peer, peer.began + runtime_->settings->connect_timeout);
-    }
+    if (!peer.parser) { begin_request(peer); }
     while (true) {
         const auto step = peer.parser->feed(bytes);
         bytes.remove_prefix(std::min(step.consumed, bytes.size()));
@@ -62,13 +67,14 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
             const std::string_view path = peer.parser->request().path();
             const bool large = path == "/v1/batch" || path == "/v1/broadcast";
             peer.parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
+            // The head came in its time; a large body on a slow line takes longer, but not for ever.
+            peer.deadline += head_patience() * kBodyPatience;
             if (peer.parser->request().expects_continue) { transport_.send(id, SharedBytes(http::kContinue)); }
             continue;
         }
         http::Request request = peer.parser->take();
         peer.keep_alive = request.keep_alive;
         peer.head_only = request.method == "HEAD";
-        peer.began = now_.instant;
         ++counters_.http_requests;
         on_request(peer, std::move(request));
         perform();
@@ -81,6 +87,7 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
             }
             return;
         }
+        stall_if_full(peer);
         if (peer.held) {                     // The answer comes later; the next request waits for it.
             peer.inbox.append(bytes);
             return;
@@ -89,11 +96,13 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
             peer.parser.reset();
             return;
         }
+        begin_request(peer);                 // The next of a pipeline has a time of its own.
     }
 }
 
 void ShardLoop::respond(Peer& peer, int status, std::string_view body, std::string_view content_type,
                         std::vector<std::pair<std::string_view, std::string_view>> headers) {
+    if (status >= 400) { ++counters_.http_errors[status]; }
     const bool goes_on = peer.keep_alive && !shared_.draining.load(std::memory_order_relaxed);
     http::Response response{.status = status, .content_type = content_type, .body = body, .keep_alive = goes_on};
     response.head_only = peer.head_only;
@@ -105,10 +114,11 @@ void ShardLoop::respond(Peer& peer, int status, std::string_view body, std::stri
         transport_.close_after_flush(peer.id, 5s, now_.instant);
         return;
     }
-    schedule(peer, now_.instant + kRequestDeadline * 2);
+    schedule(peer, now_.instant + 60s);
 }
 
 void ShardLoop::respond_error(Peer& peer, int status, const Error& error) {
+    log_refusal(peer, "http_refused", status, error.message);
     respond(peer, status, error_json(error), "application/json",
             status == 401 ? std::vector<std::pair<std::string_view, std::string_view>>{{"WWW-Authenticate", "Bearer"}}
                           : std::vector<std::pair<std::string_view, std::string_view>>{});
@@ -210,6 +220,8 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
     const ws::HandshakeRequest ask{.method = request.method, .headers = headers};
     const auto agreed = ws::accept_handshake(ask, {.subprotocols = kSubprotocols});
     if (!agreed) {
+        log_refusal(peer, "upgrade_refused", agreed.error().status, "no WebSocket handshake");
+        ++counters_.http_errors[agreed.error().status];
         transport_.send(peer.id, SharedBytes(ByteView(agreed.error().response)));
         peer.kind = Peer::Kind::closing;
         transport_.close_after_flush(peer.id, 5s, now_.instant);
@@ -281,6 +293,12 @@ std::optional<std::size_t> ShardLoop::app_of_key(const http::Request& request) c
     return app;
 }
 
+// Whoever sends what is not even JSON may mean another end of the body than we do: nothing of this
+// connection is read as a next request.
+void ShardLoop::close_if_no_json(Peer& peer, std::string_view body) {
+    if (!body.empty() && !codec::json::parse(body, 256)) { peer.keep_alive = false; }
+}
+
 void ShardLoop::on_api(Peer& peer, http::Request& request) {
     const auto app = app_of_key(request);
     if (!app) {
@@ -299,6 +317,7 @@ void ShardLoop::on_api(Peer& peer, http::Request& request) {
         }
         auto batch = codec::backend::decode_batch(request.body, limits);
         if (!batch) {
+            close_if_no_json(peer, request.body);
             respond_error(peer, http_status(batch.error().error.code), batch.error().error);
             return;
         }
@@ -311,6 +330,7 @@ void ShardLoop::on_api(Peer& peer, http::Request& request) {
     auto decoded = codec::backend::decode(request.method, request.target, request.body, limits);
     if (!decoded) {
         const auto& bad = decoded.error();
+        close_if_no_json(peer, request.body);
         respond_error(peer, bad.method_not_allowed ? 405 : http_status(bad.error.code), bad.error);
         return;
     }

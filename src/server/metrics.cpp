@@ -66,6 +66,7 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
         sum.queue_bytes += part.queue_bytes;
         sum.http_requests += part.http_requests;
         for (const auto& [code, count] : part.closed) { sum.closed[code] += count; }
+        for (const auto& [status, count] : part.http_errors) { sum.http_errors[status] += count; }
         sum.loop_delay_seconds = std::max(sum.loop_delay_seconds, part.loop_delay_seconds);
     }
     const auto number = [](auto value) { return static_cast<double>(value); };
@@ -86,6 +87,10 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
     out.one("starling_slow_consumers_total", "counter", "Connections closed because their queue was full.", number(sum.slow_consumers));
     out.one("starling_queue_bytes", "gauge", "Bytes that wait to be sent.", number(sum.queue_bytes));
     out.one("starling_http_requests_total", "counter", "HTTP requests.", number(sum.http_requests));
+    out.head("starling_http_errors_total", "counter", "HTTP answers of 400 and above, by status.");
+    for (const auto& [status, count] : sum.http_errors) {
+        out.sample("starling_http_errors_total{status=\"" + std::to_string(status) + "\"}", number(count));
+    }
     out.head("starling_presence_leaves_total", "counter", "Users that left a channel, by cause.");
     const std::pair<const char*, std::uint64_t> causes[] = {{"clean", sum.leaves.clean},
                                                             {"timeout", sum.leaves.timeout},

@@ -15,11 +15,14 @@ struct ShardLoop::Peer {
     net::ConnectionId id;
     Kind kind = Kind::http;
     bool admin = false;
-    bool held = false;                       // Input waits: for an answer, or for `connected`.
+    bool held = false;                       // Input waits, for either of:
+    bool waits = false;                      //   an answer, or `connected`;
+    bool stalled = false;                    //   the peer, who asks more than it reads of our answers.
     bool keep_alive = true;
     bool head_only = false;
     bool probed = false;                     // Its next bytes are told to the domain.
     bool counted = false;                    // In AddressCounts.
+    bool proxied = false;                    // May begin with a PROXY header: the address is not final.
     std::uint8_t window_bits = 0;            // Not 0: permessage-deflate was agreed.
     std::optional<domain::SessionId> session;
     std::uint16_t close_code = 0;            // What we closed with.
@@ -27,7 +30,10 @@ struct ShardLoop::Peer {
     codec::websocket::Reader reader;
     std::string inbox;                       // Came while held.
     std::string address;
-    Instant began{};                         // Of the connection or of the request at hand.
+    std::size_t stalled_bytes = 0;           // What was queued when we last looked.
+    Instant deadline{};                      // By when the request at hand must be here.
+    std::uint32_t control_frames = 0;        // Since control_since: pings and pongs.
+    Instant control_since{};
     Instant last_received{};
     Instant next_ping{};
     Instant timer = Instant::max();          // The one timer entry that counts.

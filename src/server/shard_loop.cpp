@@ -9,10 +9,15 @@
 #include "base/log.h"
 #include "server/engine_factory.h"
 #include "server/peer.h"
+#include "server/proxy.h"
 
 namespace starling::server {
 
 namespace {
+
+constexpr Duration kHttpIdle = 60s;          // A connection between two requests.
+constexpr std::uint32_t kRefusalsTold = 100; // A second and loop; of the rest the count.
+constexpr Duration kLastAnswer = 1s;         // For the peer to take it and to close too.
 
 Now read_clocks() {
     return {Instant(std::chrono::steady_clock::now().time_since_epoch()),
@@ -75,13 +80,15 @@ void ShardLoop::on_timer(Peer& peer) {
     }
     if (peer.kind == Peer::Kind::http) {
         // The whole request has a deadline, however its bytes drip; an idle connection has a longer one.
-        if (!peer.held && (peer.parser || now >= peer.last_received + 60s)) {
+        const Instant until = peer.parser && !peer.stalled ? peer.deadline : peer.last_received + kHttpIdle;
+        if (!peer.waits && now >= until) {
             peer.keep_alive = false;
-            if (peer.parser) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
-            transport_.close_after_flush(peer.id, 0s, now);
+            if (peer.parser && !peer.stalled) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
+            peer.kind = Peer::Kind::closing;
+            transport_.close_after_flush(peer.id, kLastAnswer, now);
             return;
         }
-        schedule(peer, std::max(now + 1s, peer.last_received + 60s));
+        schedule(peer, std::max(peer.waits ? now + 1s : now + 1ms, until));
         return;
     }
     if (now >= peer.last_received + interval + 10s) {
@@ -111,9 +118,12 @@ void ShardLoop::on_event(const net::Event& event) {
         peer.id = id;
         peer.admin = event.listener == kAdmin;
         peer.address = transport_.peer_address(id);
-        peer.began = peer.last_received = now_.instant;
-        peer.parser = std::make_unique<codec::http::Parser>();
-        schedule(peer, now_.instant + std::min<Duration>(runtime_->settings->connect_timeout, 10s));
+        if (!peer.admin && is_trusted(peer.address, runtime_->config.server.trusted_proxies)) {
+            peer.proxied = true;
+            transport_.expect_proxy_header(id);
+        }
+        peer.last_received = now_.instant;
+        begin_request(peer);
         return;
     }
     if (event.kind == net::Event::Kind::closed) {
@@ -126,6 +136,10 @@ void ShardLoop::on_event(const net::Event& event) {
     const std::span<char> bytes = transport_.read(id);
     if (bytes.empty()) { return; }
     peer->last_received = now_.instant;
+    if (peer->proxied) {
+        peer->proxied = false;
+        peer->address = transport_.peer_address(id);
+    }
     if (std::exchange(peer->probed, false) && peer->session) { shard_.on_alive(*peer->session, now_, effects_); }
     if (peer->kind == Peer::Kind::http) {
         on_http(*peer, {bytes.data(), bytes.size()});
@@ -144,6 +158,20 @@ void ShardLoop::forget(net::ConnectionId id) {
     // Everything but an HTTP connection has been a WebSocket, unless it was refused on the way.
     if (peer->next_ping != Instant{}) { --websockets_; }
     peers_[id.slot].reset();
+}
+
+void ShardLoop::log_refusal(const Peer& peer, std::string_view what, std::int64_t code, std::string_view reason) {
+    if (now_.instant >= refusals_since_ + 1s) {
+        if (refusals_untold_ != 0) { log::warning("refused_untold", {{"count", refusals_untold_}}); }
+        refusals_since_ = now_.instant;
+        refusals_told_ = refusals_untold_ = 0;
+    }
+    if (refusals_told_ == kRefusalsTold) {
+        ++refusals_untold_;
+        return;
+    }
+    ++refusals_told_;
+    log::info(what, {{"address", peer.address}, {"code", code}, {"reason", reason}});
 }
 
 void ShardLoop::on_post(Post& post) {
@@ -275,6 +303,8 @@ void ShardLoop::run() {
         if (const auto next = shard_.next_deadline()) { until = std::min(until, *next); }
         if (const auto next = engine_->next_deadline()) { until = std::min(until, *next); }
         if (!timers_.empty()) { until = std::min(until, timers_.top().at); }
+        // Whoever has room again is no event of the kernel's.
+        if (std::ranges::any_of(stalled_, [this](net::ConnectionId id) { return has_room(id); })) { until = now_.instant; }
         events_.clear();
         // Readable sockets stay readable: without the pause this loop would spin on them.
         if (crowded) { std::this_thread::sleep_for(1ms); }
@@ -301,8 +331,9 @@ void ShardLoop::run() {
         perform();
         transport_.expire(now_.instant);
         transport_.flush();
-        if (!lagging_.empty()) {
+        if (!lagging_.empty() || !stalled_.empty()) {
             serve_lagging();
+            serve_stalled();
             transport_.flush();
         }
         *frames_ = Frames{};                 // Nothing is held past the turn.

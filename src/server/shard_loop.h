@@ -45,6 +45,7 @@ struct LoopStats {
     std::uint64_t ingress_dropped = 0;
     std::uint64_t opened = 0, slow_consumers = 0, queue_bytes = 0, http_requests = 0;
     std::map<std::uint16_t, std::uint64_t> closed;
+    std::map<int, std::uint64_t> http_errors;   // By status.
     double loop_delay_seconds = 0;           // The longest turn since the last look.
 };
 
@@ -105,11 +106,14 @@ class ShardLoop {
 
     // http_peer.cpp
     void on_http(Peer& peer, std::string_view bytes);
+    Duration head_patience() const;
+    void begin_request(Peer& peer);          // Its parser, and the time that its head has.
     void on_request(Peer& peer, codec::http::Request request);
     void on_public(Peer& peer, codec::http::Request& request);
     void on_admin(Peer& peer, codec::http::Request& request);
     void on_upgrade(Peer& peer, codec::http::Request& request, bool echo);
     void on_api(Peer& peer, codec::http::Request& request);
+    void close_if_no_json(Peer& peer, std::string_view body);
     void next_of_batch(std::uint64_t token, ApiCall& call);
     void on_backend_reply(std::uint64_t token, codec::backend::Reply reply);
     void respond(Peer& peer, int status, std::string_view body, std::string_view content_type = "application/json",
@@ -127,10 +131,17 @@ class ShardLoop {
     void on_native(Peer& peer, const codec::websocket::Event& event);
     void send_text(domain::SessionId session, const SharedBytes& text, bool counts, std::uint32_t channel);
     void send_frame(Peer& peer, const SharedBytes& text, bool counts, std::uint32_t channel);
+    enum class Flood : std::uint8_t { no, pongs_wait, too_many };
+    Flood count_control(Peer& peer);
     void send_control(Peer& peer, std::string frame);
+    void log_refusal(const Peer& peer, std::string_view what, std::int64_t code, std::string_view reason);
     void close_websocket(Peer& peer, std::uint16_t code, std::string_view reason);
     void end_session(Peer& peer, std::uint16_t code);
     void hold(Peer& peer, bool held);
+    void settle_hold(Peer& peer);
+    bool stall_if_full(Peer& peer);
+    bool has_room(net::ConnectionId id) const;
+    void serve_stalled();
     void serve_lagging();
 
     Peer* find(net::ConnectionId id);
@@ -165,7 +176,11 @@ class ShardLoop {
     };
     std::priority_queue<Timer, std::vector<Timer>, std::greater<>> timers_;
     std::vector<net::ConnectionId> lagging_;
+    std::vector<net::ConnectionId> stalled_;
 
+    // Lines about refused peers, so that a flood of them does not become a flood of lines.
+    std::uint32_t refusals_told_ = 0, refusals_untold_ = 0;
+    Instant refusals_since_{};
     std::uint64_t tokens_ = 0;
     std::map<std::uint64_t, ApiCall> calls_;
     struct StatsGathering {

@@ -1,5 +1,7 @@
 // The WebSocket side of a loop: frames in, frames out, liveness and slow consumers.
 
+#include <utility>
+
 #include "server/peer.h"
 
 namespace starling::server {
@@ -10,6 +12,10 @@ namespace {
 
 constexpr std::size_t kEchoBytes = 16 * 1024 * 1024;
 constexpr Duration kCloseTimeout = 5s;
+constexpr std::uint16_t kPolicyViolation = 1008;
+// Pings and pongs of one peer in a second. No client needs two; suites send dozens at once.
+constexpr std::uint32_t kControlAnswered = 64;
+constexpr std::uint32_t kControlMax = 1000;
 // Small frames and what is said to one peer gain nothing from compression.
 constexpr std::size_t kCompressFrom = 256;
 
@@ -31,13 +37,32 @@ void ShardLoop::on_websocket(Peer& peer, std::span<char> bytes) {
     limits.message_bytes = peer.kind == Peer::Kind::echo ? kEchoBytes : runtime_->settings->wire.frame_bytes;
     // Conformance suites send megabytes in fragments of 64 bytes.
     if (peer.kind == Peer::Kind::echo) { limits.fragments = 1 << 20; }
+    std::optional<std::string> last_ping;
     while (true) {
         const ws::Event event = peer.reader.next(bytes, limits, &inflator_);
         bytes = bytes.subspan(event.consumed);
         using Kind = ws::Event::Kind;
-        if (event.kind == Kind::none) { return; }
-        if (event.kind == Kind::ping) {
-            if (peer.kind != Peer::Kind::closing) { send_control(peer, ws::encode_frame(ws::Opcode::pong, event.payload)); }
+        if (event.kind == Kind::none) {
+            // RFC 6455 §5.5.3: a pong for the latest ping alone will do.
+            if (last_ping) { send_control(peer, ws::encode_frame(ws::Opcode::pong, *last_ping)); }
+            return;
+        }
+        if (event.kind == Kind::ping || event.kind == Kind::pong) {
+            if (peer.kind == Peer::Kind::closing) { continue; }
+            const Flood flood = count_control(peer);
+            if (flood == Flood::too_many) {
+                end_session(peer, kPolicyViolation);
+                close_websocket(peer, kPolicyViolation, "too many pings or pongs");
+                perform();
+                if (find(id) == &peer) { transport_.close_after_flush(id, kCloseTimeout, now_.instant); }
+                return;
+            }
+            if (event.kind == Kind::pong) { continue; }
+            if (flood == Flood::pongs_wait) {
+                last_ping = event.payload;
+            } else {
+                send_control(peer, ws::encode_frame(ws::Opcode::pong, event.payload));
+            }
         } else if (event.kind == Kind::close) {
             if (peer.kind == Peer::Kind::closing) {
                 transport_.close_after_flush(id, 0s, now_.instant);
@@ -73,11 +98,22 @@ void ShardLoop::on_websocket(Peer& peer, std::span<char> bytes) {
             if (peer.kind == Peer::Kind::native) { on_native(peer, event); }
         }
         if (find(id) != &peer) { return; }
-        if (peer.held) {                     // `connect` is being asked about: the rest waits.
+        stall_if_full(peer);
+        if (peer.held) {                     // `connect` is being asked about, say: the rest waits.
             peer.inbox.append(bytes.data(), bytes.size());
             return;
         }
     }
+}
+
+ShardLoop::Flood ShardLoop::count_control(Peer& peer) {
+    if (now_.instant >= peer.control_since + 1s) {
+        peer.control_since = now_.instant;
+        peer.control_frames = 0;
+    }
+    ++peer.control_frames;
+    if (peer.control_frames > kControlMax) { return Flood::too_many; }
+    return peer.control_frames > kControlAnswered ? Flood::pongs_wait : Flood::no;
 }
 
 void ShardLoop::on_echo(Peer& peer, const ws::Event& event) {
@@ -171,10 +207,12 @@ void ShardLoop::send_control(Peer& peer, std::string frame) {
 void ShardLoop::close_websocket(Peer& peer, std::uint16_t code, std::string_view reason) {
     if (peer.kind == Peer::Kind::closing) { return; }
     ++counters_.closed[code];
+    log_refusal(peer, "connection_closed", code, reason);
     transport_.send(peer.id, SharedBytes(ByteView(ws::encode_close(code, reason))));
     peer.kind = Peer::Kind::closing;
     peer.close_code = code;
     peer.latest.clear();
+    peer.stalled = false;
     hold(peer, false);
     if (find(peer.id) == &peer) { schedule(peer, now_.instant + kCloseTimeout); }
 }
@@ -188,6 +226,48 @@ void ShardLoop::end_session(Peer& peer, std::uint16_t code) {
 }
 
 void ShardLoop::hold(Peer& peer, bool held) {
+    peer.waits = held;
+    settle_hold(peer);
+}
+
+// Answers do not count against the queue, so a peer that asks and does not read is asked to wait: nothing
+// more is read from it until half of what may queue is free again.
+bool ShardLoop::stall_if_full(Peer& peer) {
+    const std::size_t queued = transport_.queued_bytes(peer.id);
+    if (peer.stalled || peer.kind == Peer::Kind::closing || queued <= runtime_->settings->queue_bytes) { return peer.stalled; }
+    peer.stalled = true;
+    peer.stalled_bytes = queued;
+    stalled_.push_back(peer.id);
+    settle_hold(peer);
+    return true;
+}
+
+bool ShardLoop::has_room(net::ConnectionId id) const {
+    return transport_.queued_bytes(id) <= runtime_->settings->queue_bytes / 2;
+}
+
+void ShardLoop::serve_stalled() {
+    std::vector<net::ConnectionId> still;
+    for (const net::ConnectionId id : std::exchange(stalled_, {})) {
+        Peer* peer = find(id);
+        if (peer == nullptr || !peer->stalled) { continue; }
+        const std::size_t queued = transport_.queued_bytes(id);
+        // It reads, slowly: that is a sign of life like any other.
+        if (queued < peer->stalled_bytes) { peer->last_received = now_.instant; }
+        peer->stalled_bytes = queued;
+        if (!has_room(id) && peer->kind != Peer::Kind::closing) {
+            still.push_back(id);
+            continue;
+        }
+        peer->stalled = false;
+        settle_hold(*peer);
+        perform();
+    }
+    stalled_.insert(stalled_.end(), still.begin(), still.end());
+}
+
+void ShardLoop::settle_hold(Peer& peer) {
+    const bool held = peer.waits || peer.stalled;
     if (peer.held == held) { return; }
     peer.held = held;
     transport_.hold(peer.id, held);
