@@ -82,6 +82,10 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
                 if (part.from <= whole.to && whole.to < part.to) { whole.to = part.to + 3s + world_.options_.lease; }
             }
         }
+        // The leave is among what a failover lost: Redis has the user again, until the node has said it anew.
+        for (const auto& lost : world_.lost_) {
+            if (lingering && hold.ended && lost.from <= *hold.ended && *hold.ended <= lost.to) { whole.to = std::max(whole.to, lost.to + 25s); }
+        }
         out.push_back(whole);
     }
     return united(std::move(out));

@@ -37,6 +37,7 @@ void World::fail_over(Duration lost, Duration down, bool silent) {
     for (auto& link : links_) { if (link->server == old) { link->connection.reset(); } }
     std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
     loss();
+    lost_.push_back({now() - lost - 100ms, now()});
     servers_.push_back(std::move(next));
 }
 

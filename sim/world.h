@@ -210,6 +210,7 @@ class World {
     std::uint32_t lose_replies_ = 0, drop_pushes_ = 0;   // Of a thousand.
     bool quiet_ = false, loss_ = false;
     std::optional<Instant> last_loss_;
+    std::vector<Interval> lost_;             // What was written in between was lost by a failover.
     std::optional<std::string> violation_;
     Instant faults_end_{}, publish_until_{};
     struct ChainLink {

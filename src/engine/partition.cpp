@@ -180,10 +180,6 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
         new_incarnation(long_blind);
         return;
     }
-    if (long_blind && flight.kind != Flight::Kind::reg) {
-        new_incarnation(true);
-        return;
-    }
     if (flight.kind == Flight::Kind::apply) { return; }
     on_leases(words[6]);
     const std::int64_t counter = to_number(words[3].text);
