@@ -30,6 +30,7 @@ const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const ed = generateKeyPairSync('ed25519');
 const edByKid = generateKeyPairSync('ed25519');
+const edOfIssuer = generateKeyPairSync('ed25519');
 const pem = (pair) => pair.publicKey.export({ type: 'spki', format: 'pem' });
 function signed(alg, pair, claims, header = {}) {
   const text = `${b64({ alg, ...header })}.${b64(claims)}`;
@@ -44,6 +45,7 @@ const port = await new Promise((resolve) => {
   const probe = net.createServer().listen(0, '127.0.0.1', () => { const { port: free } = probe.address(); probe.close(() => resolve(free)); });
 });
 writeFileSync(join(folder, 'keys.json'), JSON.stringify({ keys: [{ ...edByKid.publicKey.export({ format: 'jwk' }), kid: 'known', use: 'sig' }] }));
+writeFileSync(join(folder, 'issuer.json'), JSON.stringify({ keys: [{ ...edOfIssuer.publicKey.export({ format: 'jwk' }), kid: 'known', use: 'sig' }] }));
 const all = '["subscribe", "publish", "presence", "typing", "history"]';
 writeFileSync(join(folder, 'starling.toml'), `
 [server]
@@ -89,6 +91,12 @@ api_keys = ["backend-key-of-the-strict-app"]
   audience = "us"
   issuer = "them"
   require_exp = true
+[[apps]]
+id = "issuer"
+api_keys = ["backend-key-of-the-issuer-app"]
+  [[apps.token_keys]]
+  algorithm = "EdDSA"
+  jwks = "${join(folder, 'issuer.json')}"
 `, { mode: 0o600 });
 const gateway = spawn(options.binary, ['serve', '--config', join(folder, 'starling.toml')], { stdio: ['ignore', 'pipe', 'pipe'] });
 let log = '';
@@ -271,6 +279,24 @@ async function permissions() {
   for (const one of [ada, star, bob, named]) one.close();
 }
 
+// The same kid in the key sets of two apps names two keys, and a disconnect beats every refresh on its way.
+async function issuersAndRevocation() {
+  const ada = { sub: 'ada' };
+  const other = (pair) => signed('EdDSA', pair, ada, { kid: 'known' });
+  check('T6 the kid of its own app', await outcome(other(edByKid)), 'connected');
+  check('T6 the kid of another issuer, by its key', await outcome(other(edOfIssuer), '/v1/ws?app=issuer'), 'connected');
+  check('T6 a key of the other app', await outcome(other(edOfIssuer)), no);
+  check('T6 and the other way round', await outcome(other(edByKid), '/v1/ws?app=issuer'), no);
+  for (let round = 0; round < 10; round += 1) {
+    const client = await joinAs(ada);
+    for (let i = 0; i < 20; i += 1) client.send({ type: 'refresh', token: token({ sub: 'ada', exp: seconds() + 60 }) });
+    const answer = fetch(`http://127.0.0.1:${port}/v1/users/ada/disconnect`, { method: 'POST', body: '{}', headers: { Authorization: 'Bearer backend-key-of-the-default-app' } });
+    for (let i = 0; i < 20; i += 1) client.send({ type: 'refresh', token: token({ sub: 'ada', exp: seconds() + 60 }) });
+    check('T17 a disconnect is answered', (await answer).status, 200);
+    check('T17 and wins over refreshes', await client.closed(), 4005);
+  }
+}
+
 async function upgradeTokens() {
   const claims = { sub: 'ada', note: 'a-token-in-a-query-string' };
   const good = token(claims);
@@ -326,7 +352,7 @@ try {
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
   if (exited) throw new Error('the gateway did not start');
-  for (const part of [headersAndSignatures, claims, channelTokensAndRefresh, permissions, upgradeTokens, flood]) {
+  for (const part of [headersAndSignatures, claims, channelTokensAndRefresh, permissions, issuersAndRevocation, upgradeTokens, flood]) {
     try { await part(); } catch (error) { check(`${part.name} to its end`, String(error), 'no exception'); }
   }
   check('the gateway lives', exited, false);
