@@ -3,12 +3,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { chromium, type Page } from 'playwright-core';
-import { client, done, kSecret, startGateway, until, withTokens } from './process';
+import { client, done, freePort, kSecret, startGateway, until, withTokens } from './process';
 
 const guides = '../../docs/guides';
 const closing: (() => unknown)[] = [];
@@ -153,11 +152,3 @@ test('the token of the guide is taken by the gateway', async () => {
     assert.deepEqual(doc.presence.self!.data, { name: 'Ada' });
     done(gateway);
 });
-
-async function freePort(): Promise<number> {
-    const probe = createServer();
-    await new Promise<void>((ready) => { probe.listen(0, '127.0.0.1', ready); });
-    const { port } = probe.address() as AddressInfo;
-    await new Promise((closed) => probe.close(closed));
-    return port;
-}

@@ -93,6 +93,29 @@ export class Cable {
     close(): void { this.stalled = false; this.cut(); this.server.close(); }
 }
 
+export interface Redis { port: number; child: ChildProcess; stop(): Promise<void> }
+
+// Keeps nothing on disk: a new one on the same port has lost all that the old one had.
+export async function startRedis(port?: number): Promise<Redis> {
+    const at = port ?? await freePort();
+    const child = spawn('redis-server', ['--port', String(at), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
+    running.add(child);
+    const exited = new Promise<void>((gone) => { child.once('exit', () => { running.delete(child); gone(); }); });
+    await until(() => new Promise((up) => {
+        const probe = connect(at, '127.0.0.1', () => { probe.destroy(); up(true); });
+        probe.on('error', () => up(false));
+    }), 'redis does not listen');
+    return { port: at, child, stop: async () => { child.kill('SIGKILL'); await exited; } };
+}
+
+export async function freePort(): Promise<number> {
+    const probe = createServer();
+    await new Promise<void>((ready) => { probe.listen(0, '127.0.0.1', ready); });
+    const { port } = probe.address() as AddressInfo;
+    await new Promise((closed) => probe.close(closed));
+    return port;
+}
+
 export async function post(gateway: { url: string }, path: string, body: unknown): Promise<any> {
     const answer = await fetch(gateway.url + path, {
         method: 'POST', headers: { Authorization: 'Bearer dev', 'Content-Type': 'application/json' }, body: JSON.stringify(body),
@@ -106,7 +129,7 @@ export const publish = (gateway: { url: string }, channel: string, data: unknown
 
 export const pause = (ms: number): Promise<void> => new Promise((done) => { setTimeout(done, ms); });
 
-export async function until(look: () => unknown, complaint: string | (() => string), ms = 15_000): Promise<void> {
+export async function until(look: () => unknown, complaint: string | (() => string), ms = 30_000): Promise<void> {
     const end = Date.now() + ms;
     for (;;) {
         try { if (await look()) { return; } } catch { /* Not yet. */ }

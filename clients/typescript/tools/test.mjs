@@ -1,5 +1,5 @@
 // Bundles the tests, which are written against the sources, and runs them.
-// usage: node tools/test.mjs [name ...]
+// usage: node tools/test.mjs [name ...]; NAMES=pattern runs only the tests that it fits.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -17,5 +17,6 @@ await build({
     packages: 'external', jsx: 'automatic', target: 'node18', mangleProps: /^_/, logLevel: 'warning', sourcemap: 'inline',
 });
 const files = readdirSync(out).map((name) => join(out, name));
-const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=3', '--test-reporter=spec', ...files], { cwd: here, stdio: 'inherit' });
+const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=2', '--test-reporter=spec',
+    ...(process.env.NAMES ? [`--test-name-pattern=${process.env.NAMES}`] : []), ...files], { cwd: here, stdio: 'inherit' });
 process.exit(run.status ?? 1);

@@ -13,7 +13,7 @@ Object.assign(seen, { frames, events: [], renders: 0 });
 const send = WebSocket.prototype.send;
 WebSocket.prototype.send = function (text) { frames.push(JSON.parse(String(text))); send.call(this, text); };
 
-const client = createClient({ url: query.get('gateway')!, user: query.get('user')! });
+const client = createClient({ url: query.get('gateway')!, user: query.get('user')!, linger: Number(query.get('linger')) });
 seen.client = client;
 client.on('state', (view) => seen.events.push(view.state));
 client.on('lost', () => seen.events.push('lost'));
