@@ -82,6 +82,15 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
                 if (part.from <= whole.to && whole.to < part.to) { whole.to = part.to + 3s + world_.options_.lease; }
             }
         }
+        // What the node could not say at once it says when it can, unless it was given up meanwhile.
+        if (hold.ended && !lingering) {
+            const auto given_up = out_of_contact(hold);
+            for (const auto& part : blind(hold.node)) {
+                const bool inside = part.from <= *hold.ended && *hold.ended < part.to;
+                const bool lost = std::ranges::any_of(given_up, [&](const Interval& gap) { return gap.from < part.to && part.from < gap.to; });
+                if (inside && !lost) { whole.to = std::max(whole.to, part.to); }
+            }
+        }
         // The leave is among what a failover lost: Redis has the user again, until the node has said it anew.
         for (const auto& lost : world_.lost_) {
             if (lingering && hold.ended && lost.from <= *hold.ended && *hold.ended <= lost.to) { whole.to = std::max(whole.to, lost.to + 25s); }

@@ -9,6 +9,7 @@ development mode on free ports. A suite that ends without such a line counts as 
 import argparse
 import hashlib
 import os
+import os
 import pathlib
 import re
 import socket
@@ -24,6 +25,7 @@ BUILD = ROOT / "build" / "release"
 BINARY = BUILD / "starling"
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 SUITE_TIMEOUT_S = 900
+SIM_SEEDS = 10000                     # About four minutes on two cores.
 SIM_SEEDS = 2000
 
 
@@ -92,6 +94,16 @@ def ctest_rest():
     if found is None:
         return (0, 0, 0) if "No tests were found" in output else (0, 1, 0)
     return int(found[2]) - int(found[1]), int(found[1]), 0
+
+
+def simulator(arguments):
+    """Seeds of the simulator: each is a test."""
+    binary = BUILD / "starling_sim"
+    code, output = run([binary, *arguments], timeout=1200)
+    found = re.search(r"^(\d+) seeds, (\d+) failed$", output, re.M)
+    if found is None:
+        return 0, 1, 0
+    return int(found[1]) - int(found[2]), int(found[2]) if code != 0 else 0, 0
 
 
 def summary(code, output):
@@ -182,6 +194,8 @@ def main():
     if options.all:
         jobs.append(("corpus replay", ctest_rest))
         jobs.append(("simulator", simulator))
+        jobs.append(("sim regressions", lambda: simulator(["--file", ROOT / "sim" / "regressions.txt"])))
+        jobs.append(("sim", lambda: simulator(["--seeds", str(SIM_SEEDS), "--jobs", str(os.cpu_count() or 1)])))
         jobs.append(("tidy", lambda: summary(*run([sys.executable, ROOT / "tools" / "tidy.py"]))))
         jobs += [(str(path.relative_to(ROOT)), lambda path=path: suite(path)) for path in suites()]
 

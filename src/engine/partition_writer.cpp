@@ -113,8 +113,11 @@ void Partition::drop(Channel& channel, const std::string& user) {
     channel.dirty.erase(user);
     owed_.erase({channel.wire, user});
     domain::MembersChanged changes;
-    channel.view.drop_local(user, changes);
+    // R13: while Redis is out of reach nobody leaves, for who is gone from here may be somewhere else.
+    const bool exact = channel.state == Channel::State::live && up_ && reach_told_;
+    channel.view.drop_local(user, exact, changes);
     tell_members(channel, std::move(changes));
+    if (!exact && channel.state == Channel::State::live) { sync(channel); }
     idle_.insert(channel.wire);
 }
 

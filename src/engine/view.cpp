@@ -151,9 +151,13 @@ void View::show_local(const std::string& user, Record record, domain::MembersCha
     members_.emplace(user, Entry{std::move(record), false, true, false, {}});
 }
 
-void View::drop_local(const std::string& user, domain::MembersChanged& out) {
+void View::drop_local(const std::string& user, bool exact, domain::MembersChanged& out) {
     const auto it = members_.find(user);
     if (it == members_.end() || it->second.in_redis || it->second.until) { return; }
+    if (!exact && it->second.shown) {
+        it->second.in_redis = true;
+        return;
+    }
     if (it->second.shown) { out.leaves.push_back(user); }
     members_.erase(it);
 }
