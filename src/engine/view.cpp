@@ -151,11 +151,16 @@ void View::show_local(const std::string& user, Record record, domain::MembersCha
     members_.emplace(user, Entry{std::move(record), false, true, false, {}});
 }
 
-void View::drop_local(const std::string& user, bool exact, domain::MembersChanged& out) {
+void View::drop_local(const std::string& user, bool exact, Instant now, domain::MembersChanged& out) {
     const auto it = members_.find(user);
     if (it == members_.end() || it->second.in_redis || it->second.until) { return; }
     if (!exact && it->second.shown) {
         it->second.in_redis = true;
+        return;
+    }
+    if (it->second.shown && now < doubted_until_) {   // R3: others may not have stated yet whom they hold.
+        it->second.until = doubted_until_;
+        check_at(doubted_until_);
         return;
     }
     if (it->second.shown) { out.leaves.push_back(user); }

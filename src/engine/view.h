@@ -47,7 +47,7 @@ class View {
     // A user of this node whose contribution Redis does not know yet, shown meanwhile; and its end.
     void show_local(const std::string& user, Record record, domain::MembersChanged& out);
     // `exact` false: the user may be elsewhere, too; the next snapshot says (R13).
-    void drop_local(const std::string& user, bool exact, domain::MembersChanged& out);
+    void drop_local(const std::string& user, bool exact, Instant now, domain::MembersChanged& out);
 
     const Record* find(std::string_view user) const;          // Shown.
     bool in_redis(std::string_view user) const;
