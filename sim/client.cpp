@@ -176,7 +176,10 @@ void Client::request(Connection& connection, Request request, std::string body) 
     }
     request.wire = connection.wire;
     request.sent = world_.now();
-    if (request.type == "subscribe") { connection.subscriptions[request.channel].request = id; }
+    if (request.type == "subscribe") { 
+        Subscription& subscription = connection.subscriptions[request.channel];
+        subscription.request = subscription.subscribe_id = id;
+    }
     requests_[id] = std::move(request);
     world_.send(connection.wire, std::move(frame));
 }

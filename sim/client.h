@@ -35,6 +35,7 @@ class Client {
     struct Subscription {
         bool present = false;
         std::int64_t request = 0;            // Not 0: no answer yet.
+        std::int64_t subscribe_id = 0;
         bool live = false;
         Instant live_since{};
         std::optional<std::set<std::string>> members;

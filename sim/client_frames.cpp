@@ -99,6 +99,8 @@ void Client::on_unsubscribed(Connection& connection, const JsonFrame& frame) {
     const auto channel = frame.text("channel");
     const bool was_there = connection.subscriptions.contains(channel);
     if (!was_there && frame.has("id")) { return; }   // The subscribe before it failed.
+    // It was asked before the subscription that there is now.
+    if (was_there && frame.has("id") && connection.subscriptions.at(channel).subscribe_id > frame.number("id")) { return; }
     if (!was_there) { return broken("unsubscribed from " + channel + " without being in it"); }
     connection.subscriptions.erase(channel);
     if (frame.text("code") == "unrecoverable") {
