@@ -66,7 +66,7 @@ std::optional<Instant> earliest(const Intervals& intervals, bool inside, Instant
 
 constexpr Duration kNever = 1h;
 // How old the view of a node in good health may be.
-constexpr Duration kFresh = 1500ms;
+constexpr Duration kFresh = 600ms;
 
 }  // namespace
 
@@ -76,6 +76,9 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
     for (const auto& hold : world_.record_.holds) {
         if (hold.user != user || hold.channel != channel) { continue; }
         Interval whole{hold.opened, hold.ended.value_or(Instant(kNever)) + 1ns};
+        // A client that is gone is not there, whatever its node believes.
+        const auto& gone = world_.wires_[hold.wire]->gone;
+        if (gone && !lingering) { whole.to = std::max(whole.from, std::min(whole.to, *gone)) + 1ns; }
         if (hold.ended && lingering && !hold.clean) {
             whole.to += world_.options_.linger * 11 / 10 + 1s;
             for (const auto& part : blind(hold.node)) {
@@ -86,7 +89,7 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
         if (hold.ended && !lingering) {
             const auto given_up = out_of_contact(hold);
             for (const auto& part : blind(hold.node)) {
-                const bool inside = part.from <= *hold.ended && *hold.ended < part.to;
+                const bool inside = part.from <= whole.to && whole.to < part.to;
                 const bool lost = std::ranges::any_of(given_up, [&](const Interval& gap) { return gap.from < part.to && part.from < gap.to; });
                 if (inside && !lost) { whole.to = std::max(whole.to, part.to); }
             }
@@ -206,7 +209,7 @@ void Checks::what_was_told() {
                              std::to_string(told.wire) + (join ? ", who was not there since the leave before" : ", who was there all the while"));
             return;
         }
-        walks.insert_or_assign(key, Walk{std::max(*at, since), !join});
+        walks.insert_or_assign(key, Walk{std::max(*at, since) + (join ? 0ns : 1ns), !join});
     }
 }
 

@@ -108,6 +108,7 @@ void World::close(std::uint32_t id, std::uint16_t code) {
     Wire& wire = *wires_[id];
     if (!wire.client_open) { return; }
     wire.client_open = false;
+    if (!wire.gone) { wire.gone = now(); }
     trace("client ", std::to_string(wire.client), " wire ", std::to_string(id), " closes ", std::to_string(code));
     if (wire.silent) { return; }
     wire.to_node = std::max(wire.to_node, now() + delay());
@@ -120,6 +121,7 @@ void World::close(std::uint32_t id, std::uint16_t code) {
 void World::go_silent(std::uint32_t id) {
     Wire& wire = *wires_[id];
     wire.silent = true;
+    if (!wire.gone) { wire.gone = now(); }
     trace("client ", std::to_string(wire.client), " wire ", std::to_string(id), " goes silent");
     // The node's pings are not answered any more.
     const Duration patience = options_.silence + Duration(static_cast<std::int64_t>(rng_.below(1000000000)));

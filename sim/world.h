@@ -49,6 +49,7 @@ struct Wire {
     bool silent = false;                     // Half-open: nothing goes through any more, and no end is told.
     Instant to_node{}, to_client{};          // When the last bytes of either way arrive.
     Instant heard{};                         // By the node.
+    std::optional<Instant> gone;             // When the client closed it, or fell silent.
     bool held = false;                       // HoldInput.
     std::deque<std::string> waiting;
 };
