@@ -33,6 +33,7 @@ class Cluster : public Engine {
     std::uint64_t ingress_dropped() const override { return ingress_dropped_; }
     std::size_t pending_bytes() const { return redis_.pending_bytes(); }
     void on_linger(Duration linger) override { settings_.linger = linger; }
+    void on_apps(std::vector<std::string> apps) override { settings_.apps = std::move(apps); }
 
  private:
     std::string wire_name(const domain::ChannelRef& channel) const;

@@ -37,6 +37,8 @@ class Engine {
     virtual bool idle() const = 0;
     // A reload changed presence.linger_ms.
     virtual void on_linger(Duration) {}
+    // A reload may have added apps, at the end: their ids, by index.
+    virtual void on_apps(std::vector<std::string>) {}
     virtual LeaveCounts leaves() const { return {}; }
     // Whether new connections should come here: false from half a lease without Redis on (cluster.md R13).
     virtual bool ready(Now) const { return true; }

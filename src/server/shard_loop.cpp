@@ -182,6 +182,9 @@ void ShardLoop::on_post(Post& post) {
         transport_.set_tls(kPublic, runtime_->tls);
         shard_.on_settings(runtime_->settings, now_, effects_);
         engine_->on_linger(runtime_->settings->linger);
+        std::vector<std::string> apps;
+        for (const auto& app : runtime_->settings->apps) { apps.push_back(app.id); }
+        engine_->on_apps(std::move(apps));
     } else if (auto* drain = std::get_if<DrainPost>(&post)) {
         drained_ = true;
         shard_.on_drain(drain->window, now_, effects_);

@@ -100,6 +100,25 @@ def password(program):
             assert not any("wrong" in line.lower().replace("wrongpass", "") for line in console.pull())
 
 
+def acl(program):
+    """A user with no more than what docs/OPERATIONS.md names."""
+    with Standalone() as redis:
+        redis.servers[0].ask("ACL", "SETUSER", "star", "on", ">pass", "~st:*", "&st:*", "&ws:*", "-@all",
+                             *(f"+{name}" for name in ("ping", "info", "role", "select", "eval", "evalsha", "subscribe",
+                                                      "unsubscribe", "psubscribe", "publish", "rpush")))
+        with Console(program, f"redis://star:pass@127.0.0.1:{redis.servers[0].port}") as console:
+            console.all_up()
+            console.say("subscribe 2 c")
+            console.expect("subscribed 2 c")
+            assert console.call(2, "hello") == "1"
+            console.expect("pushed 2 c hello")
+            found = [line for line in console.pull() if line.startswith("found")]
+            assert len(found) == 1 and "CONFIG GET is not allowed" in found[0], found
+            # The receiving path stays proven.
+            time.sleep(4)
+            assert console.count("missed") == 0
+
+
 def restart(program):
     with Standalone() as redis, Console(program, redis.url) as console:
         console.all_up()
@@ -278,7 +297,7 @@ def main():
     options = parser.parse_args()
     program = options.binary.resolve().parent / "redis_console"
     passed = failed = 0
-    for scenario in (password, restart, many_subscriptions, tls, sentinel, cluster):
+    for scenario in (password, acl, restart, many_subscriptions, tls, sentinel, cluster):
         if options.only and scenario.__name__ != options.only:
             continue
         print(scenario.__name__, flush=True)
