@@ -8,9 +8,12 @@ const { values: options } = parseArgs({ options: {
     binary: { type: 'string', default: '../../build/release/starling' },
     chromium: { type: 'string', default: '/usr/bin/chromium' },
     shots: { type: 'string' },
+    only: { type: 'string' },     // A pattern: the stories to tell.
 } });
 
 const gateway = await start_gateway(options.binary);
+// Where a browser must be back within the linger, it may take its time on a busy machine.
+const patient = await start_gateway(options.binary, ['--presence.linger_ms', '60000', '--cluster.lease_ms', '90000']);
 const browser = await start_browser(options.chromium);
 const stories = new Stories();
 const everybody = [];
@@ -22,6 +25,7 @@ async function person(user, context = {}, by = gateway) {
 }
 
 async function story(name, tell) {
+    if (options.only !== undefined && !new RegExp(options.only).test(name)) { return; }
     await stories.tell(name, async () => {
         const before = everybody.length;
         try {
@@ -88,8 +92,8 @@ await story('a name of its own for each browser, kept over tabs', async () => {
 });
 
 await story('a reload shows nobody a flicker', async () => {
-    const ada = await (await person('ada')).open();
-    const bob = await (await person('bob')).open();
+    const ada = await (await person('ada', {}, patient)).open();
+    const bob = await (await person('bob', {}, patient)).open();
     await sees(ada, '#viewers', '2 people viewing');
     const seen = await record(ada, '#viewers');
     for (let i = 0; i < 3; i += 1) {
@@ -246,6 +250,52 @@ await story('cut off: says so, keeps what was written, and misses nothing', asyn
     }
 });
 
+await story('three pages at once: all see the same', async () => {
+    const names = ['ada', 'bob', 'cyd'];
+    const pages = [];
+    for (const name of names) { pages.push(await (await person(name)).open()); }
+    for (const page of pages) { await sees(page, '#viewers', '3 people viewing'); }
+    // All write at the same time, and all have the same order in the end.
+    await Promise.all(pages.map((page, index) => add_card(page, `together ${names[index]}`)));
+    const order = async (page) => (await page.locator('#cards .card:not(.waiting) .card-text').allTextContents()).filter((text) => text.startsWith('together')).join();
+    await until(async () => (await Promise.all(pages.map(order))).every((text) => text.split(',').length === 3), () => 'not all notes arrived');
+    const orders = await Promise.all(pages.map(order));
+    expect(new Set(orders).size === 1, `the orders differ: ${orders.join(' | ')}`);
+    await pages[0].type('#note', 'a');
+    await pages[1].type('#note', 'b');
+    await sees(pages[2], '#typing', /^(ada and bob|bob and ada) are typing$/);
+    for (const [index, page] of pages.entries()) {
+        const box = await page.locator('.board').boundingBox();
+        await page.mouse.move(box.x + 100 + 50 * index, box.y + 200, { steps: 3 });
+    }
+    for (const [index, page] of pages.entries()) {
+        await page.waitForFunction(() => document.querySelectorAll('#cursors .cursor').length === 2);
+        await hidden(page, `#cursors [data-user="${names[index]}"]`);
+    }
+});
+
+await story('offline and back: others see no flicker, and the page says when', async () => {
+    const cable = await start_cable(patient);
+    try {
+        const eve_person = await person('eve', {}, { ...patient, url: cable.url });
+        const eve = await eve_person.open();
+        const fay = await (await person('fay', {}, patient)).open();
+        await fay.waitForSelector('#avatars [title="eve"]');
+        const seen = await record(fay, '#viewers');
+        await eve_person.context.setOffline(true);
+        cable.cut();
+        await eve.waitForSelector('#banner');
+        await add_card(eve, 'from the tunnel');
+        cable.mend();
+        await eve_person.context.setOffline(false);   // The browser says `online`, and the client goes at once.
+        await sees(eve, '#status-text', 'Live');
+        await sees(fay, '#cards .card-text', 'from the tunnel');
+        expect((await seen()).length === 1, `the count changed: ${await seen()}`);
+    } finally {
+        cable.close();
+    }
+});
+
 await story('told to reconnect: the new connection comes first, and nobody notices', async () => {
     const bob = await (await person('bob')).open();
     const ada_person = await person('ada');
@@ -263,7 +313,7 @@ await story('told to reconnect: the new connection comes first, and nobody notic
     const status = await record(ada, '#status-text');
     routes[0].send(JSON.stringify({ type: 'reconnect', delay: 50 }));
     await until(() => order.length >= 3, () => `the order was ${order}`);
-    expect(order.slice(0, 3).join() === 'open 1,open 2,close 1 1000', `the order was ${order}`);
+    expect(/^open 1,open 2,close 1/.test(order.join()), `the order was ${order}`);
     await add_card(ada, 'from the new connection');
     await sees(bob, '#cards .card-text', 'from the new connection');
     await add_card(bob, 'to the new connection');
@@ -328,5 +378,6 @@ await story('looks', async () => {
 
 await browser.close();
 await gateway.stop();
+await patient.stop();
 console.log(`${stories.passed} passed, ${stories.failed} failed`);
 process.exitCode = stories.failed === 0 ? 0 : 1;

@@ -7,8 +7,8 @@ import { chromium } from 'playwright-core';
 export const kPatienceMs = 15_000;  // How long a condition may take before the story has failed.
 
 // The lines that say where it listens begin with the public listener; the admin listener takes a free port too.
-export async function start_gateway(binary) {
-    const child = spawn(binary, ['serve', '--dev', '--server.listen', '127.0.0.1:0', '--server.admin', '127.0.0.1:0'],
+export async function start_gateway(binary, flags = []) {
+    const child = spawn(binary, ['serve', '--dev', '--server.listen', '127.0.0.1:0', '--server.admin', '127.0.0.1:0', ...flags],
                         { stdio: ['ignore', 'pipe', 'pipe'] });
     let noise = '';
     child.stderr.on('data', (chunk) => { noise = (noise + chunk).slice(-4000); });

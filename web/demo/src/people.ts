@@ -1,61 +1,59 @@
-// Who is here: the row of avatars, the count, and who is typing.
-import type { Channel } from './channel';
-import { by_id, element, set_text } from './dom';
-import { initials, look_of, type Look } from './identity';
+// Who this browser is, and how people look. All tabs of a browser are one user; ?user=ada makes a tab somebody else.
+import { useSyncExternalStore } from 'react';
 
-const kShown = 5;
+export interface Look { name: string; color: string }
 
-export class People {
-    private readonly avatars = by_id('avatars');
-    private readonly viewers = by_id('viewers');
-    private readonly typing = by_id('typing');
-    private readonly items = new Map<string, HTMLElement>();
-    private readonly more = element('li', 'avatar more');
+// White text on each has a contrast of at least 4.5 to 1.
+const kColors = ['#c2410c', '#b45309', '#4d7c0f', '#15803d', '#0f766e', '#0369a1', '#1d4ed8', '#6d28d9', '#a21caf', '#be123c'];
+const kFirst = ['Amber', 'Brave', 'Calm', 'Clever', 'Early', 'Gentle', 'Keen', 'Lucky', 'Merry', 'Quick', 'Quiet', 'Sunny'];
+const kSecond = ['Finch', 'Heron', 'Jay', 'Kite', 'Lark', 'Magpie', 'Owl', 'Plover', 'Robin', 'Swift', 'Tern', 'Wren'];
 
-    constructor(private readonly me: string) {}
-
-    look(channel: Channel, user: string): Look { return look_of(user, channel.members.get(user)?.data); }
-
-    show(channel: Channel): void {
-        const members = [...channel.members.values()].sort(
-            (a, b) => a.connectedAt - b.connectedAt || (a.userId < b.userId ? -1 : 1));
-        const shown = members.slice(0, members.length > kShown ? kShown - 1 : kShown);
-        const wanted = new Set(shown.map((member) => member.userId));
-        for (const [user, item] of this.items) {
-            if (!wanted.has(user)) { item.remove(); this.items.delete(user); }
-        }
-        shown.forEach((member, index) => {
-            const item = this.items.get(member.userId) ?? element('li', 'avatar enter');
-            this.items.set(member.userId, item);
-            paint_avatar(item, look_of(member.userId, member.data));
-            const label = look_of(member.userId, member.data).name + (member.userId === this.me ? ' (you)' : '');
-            item.title = label;
-            item.setAttribute('aria-label', label);
-            if (this.avatars.children[index] !== item) { this.avatars.insertBefore(item, this.avatars.children[index] ?? null); }
-        });
-        const rest = channel.count - shown.length;
-        if (rest > 0) {
-            set_text(this.more, `+${rest}`);
-            this.avatars.append(this.more);
-        } else {
-            this.more.remove();
-        }
-        const count = `${channel.count} ${channel.count === 1 ? 'person' : 'people'} viewing`;
-        set_text(this.viewers, channel.stale ? `${count} (may be out of date)` : count);
-    }
-
-    show_typing(channel: Channel): void {
-        const names = [...channel.typing].filter((user) => user !== this.me).map((user) => this.look(channel, user).name);
-        const text = names.length === 0 ? ''
-            : names.length === 1 ? `${names[0]} is typing`
-            : names.length === 2 ? `${names[0]} and ${names[1]} are typing`
-            : `${names.length} people are typing`;
-        set_text(this.typing, text);
-        this.typing.classList.toggle('on', text !== '');
-    }
+export function colorOf(user: string): string {
+    let hash = 2166136261;
+    for (const unit of user) { hash = Math.imul(hash ^ (unit.codePointAt(0) ?? 0), 16777619); }
+    hash ^= hash >>> 15;
+    return kColors[(hash >>> 0) % kColors.length]!;
 }
 
-export function paint_avatar(target: HTMLElement, look: Look): void {
-    set_text(target, initials(look.name));
-    target.style.setProperty('--color', look.color);
+// Presence data is what somebody else sent: taken only where it has the right shape.
+export function lookOf(user: string, data: unknown): Look {
+    const { name, color } = (data ?? {}) as Partial<Record<keyof Look, unknown>>;
+    return {
+        name: (typeof name === 'string' && name.trim() || user).slice(0, 40),
+        color: typeof color === 'string' && kColors.includes(color) ? color : colorOf(user),
+    };
+}
+
+export function initials(name: string): string {
+    const words = name.split(/\s+/u).filter(Boolean);
+    return [...new Set([words[0], words.at(-1)])].map((word) => [...word ?? '?'][0]).join('').toLocaleUpperCase();
+}
+
+const pick = (list: string[]): string => list[Math.floor(Math.random() * list.length)]!;
+
+export const currentUser: string = new URLSearchParams(location.search).get('user')?.trim() || ownUser();
+const kNameKey = `starling.name:${currentUser}`;
+
+function ownUser(): string {
+    let user = localStorage.getItem('starling.user');
+    if (!user) {
+        const name = `${pick(kFirst)} ${pick(kSecond)}`;
+        user = `${name.toLowerCase().replace(' ', '-')}-${Math.random().toString(36).slice(2, 6)}`;
+        localStorage.setItem('starling.user', user);
+        localStorage.setItem(`starling.name:${user}`, name);
+    }
+    return user;
+}
+
+/** This user's name, the same in all tabs: they hear of each other's change by `storage`. */
+export const useName = (): string => useSyncExternalStore(onStorage, () => localStorage.getItem(kNameKey) ?? currentUser);
+
+export function saveName(name: string): void {
+    localStorage.setItem(kNameKey, name);
+    dispatchEvent(new Event('storage'));
+}
+
+function onStorage(changed: () => void): () => void {
+    addEventListener('storage', changed);
+    return () => removeEventListener('storage', changed);
 }
