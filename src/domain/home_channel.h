@@ -54,6 +54,7 @@ struct HomeChannel {
     PresenceView view;
     PresenceHolders holders;
     Typing typing;
+    std::vector<std::string> ended_typing;   // Messages that ended their user's typing before they were delivered.
     Conflation conflation;
     Instant conflated_at{};                  // The last message there.
     std::map<SessionRef, Lane> lanes;
@@ -83,6 +84,7 @@ struct PublishCall {
     codec::native::RequestId request;
     std::uint64_t token = 0;
     std::uint32_t token_shard = 0, part = 0;
+    std::string user_id;                     // Of the message.
 };
 struct JoinCall { SessionRef session; };
 struct HistoryCall { SessionRef session; codec::native::RequestId request; };

@@ -4,6 +4,12 @@
 
 namespace starling::domain {
 
+namespace {
+
+constexpr std::size_t kEndedTypingMax = 64;  // A message that is never delivered is forgotten.
+
+}  // namespace
+
 void Shard::State::on(PublishMail& publication) {
     const bool conflates = space(publication.channel).conflate > 0s;
     if (!publication.session && !conflates) {
@@ -38,8 +44,19 @@ void Shard::State::publish(PublishMail& publication) {
     call.channel = publication.channel;
     call.call = expect(std::move(publication.channel),
                        PublishCall{publication.session, publication.request, publication.token, publication.token_shard,
-                                   publication.part});
+                                   publication.part, call.message.user_id});
     tell_engine(std::move(call));
+}
+
+// The answer can be here before the message itself. What the user types from now on comes after that message, so
+// the message must not end it.
+void Shard::State::end_typing(HomeChannel& channel, const std::string& user, const std::string& message) {
+    std::vector<TypingChange> changes;
+    channel.typing.on_stop(user, changes);
+    if (changes.empty()) { return; }
+    tell_typing(channel, changes);
+    if (channel.ended_typing.size() >= kEndedTypingMax) { channel.ended_typing.erase(channel.ended_typing.begin()); }
+    channel.ended_typing.push_back(message);
 }
 
 void Shard::State::on(Published& event) {
@@ -51,6 +68,8 @@ void Shard::State::on(Published& event) {
         const UserHome* user = find_user(call->channel);
         result->devices = user != nullptr && !result->duplicate ? user->sessions.size() : 0;
     }
+    HomeChannel* channel = asked->session || !asked->user_id.empty() ? find_home(call->channel) : nullptr;
+    if (channel != nullptr && result && !result->duplicate) { end_typing(*channel, asked->user_id, result->message_id); }
     if (asked->token != 0) {
         mail(asked->token_shard, PublishAnswerMail{asked->token, asked->part, std::move(result)});
         return;
@@ -64,7 +83,6 @@ void Shard::State::on(Published& event) {
                                         result->duplicate);
     }
     if (!text.empty()) { mail(asked->session->shard, ReplyMail{asked->session->id, shared(text)}); }
-    HomeChannel* channel = find_home(call->channel);
     if (channel == nullptr) { return; }
     if (const auto it = channel->lanes.find(*asked->session); it != channel->lanes.end()) {
         if (it->second.publishes > 0) { --it->second.publishes; }
@@ -82,7 +100,7 @@ void Shard::State::on(Delivered& event) {
     if (found == nullptr || found->hearing == Hearing::off) { return; }
     HomeChannel& channel = *found;
     Message& message = event.message;
-    if (!message.user_id.empty()) {
+    if (std::erase(channel.ended_typing, message.id) == 0 && !message.user_id.empty()) {
         std::vector<TypingChange> changes;
         channel.typing.on_stop(message.user_id, changes);
         tell_typing(channel, changes);

@@ -241,6 +241,27 @@ TEST(Home, TypingGoesToTheOtherNodesAndComesFromThem) {
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("typing.stop"), HasSubstr("presence.leave")));
 }
 
+TEST(Home, AMessageEndsWhatWasTypedBeforeItAndNotWhatIsTypedAfter) {
+    HomeWorld world;
+    auto& ada = world.open("ada");
+    auto& bob = world.open("bob");
+    world.say(ada, kWatch);
+    world.say(bob, kWatch);
+    world.listening();
+    world.heard(bob);
+    world.say(ada, R"({"type":"typing","channel":"doc:1"})");
+    world.say(ada, R"({"type":"publish","id":2,"channel":"doc:1","data":1})");
+    const auto publishes = world.asked<Publish>();
+    const std::string id = publishes.at(0).message.id;
+    world.tell(Published{publishes[0].call, codec::backend::PublishResult{.message_id = id}});
+    world.say(ada, R"({"type":"typing","channel":"doc:1"})");
+    EXPECT_THAT(world.asked<SignalTyping>(), SizeIs(1)) << "it begins anew, for the other nodes too";
+    Message message{.id = id, .offset = 5, .data = "1", .user_id = "ada"};
+    world.tell(Delivered{kDoc, message, ""});
+    EXPECT_THAT(world.heard(bob), ElementsAre(HasSubstr("typing.start"), HasSubstr("typing.stop"), HasSubstr("typing.start"),
+                                              HasSubstr("\"message\"")));
+}
+
 TEST(Home, InDoubtWhoShowsNoSignOfLifeIsClosedBeforeTheRestIsProven) {
     HomeWorld world;
     const std::uint32_t partition = partition_of(kDoc, 32);

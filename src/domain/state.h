@@ -201,6 +201,7 @@ struct Shard::State {
     // --- home_publish.cpp: messages ---
     void run(HomeChannel& channel, PublishMail& publication);
     void publish(PublishMail& publication);
+    void end_typing(HomeChannel& channel, const std::string& user, const std::string& message);
     void tell_conflated(HomeChannel& channel, const std::vector<Conflation::Item>& items);
     void on(PublishMail& mail);
     void on(Published& event);
