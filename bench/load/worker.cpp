@@ -101,8 +101,10 @@ class Clients {
             } else {
                 on_bytes(client, bytes);
             }
-            // The socket is asked again only where the buffer was full: edges tell the rest.
-            if (client.state == Client::State::unused || static_cast<std::size_t>(count) < buffer_.size()) { return; }
+            if (client.state == Client::State::unused) { return; }
+            // The socket is asked again only where the buffer was full: edges tell the rest. An end that came
+            // with the last bytes has no edge of its own.
+            if (client.state == Client::State::ready && static_cast<std::size_t>(count) < buffer_.size()) { return; }
         }
     }
 
