@@ -86,7 +86,7 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
             }
         }
         // What the node could not say at once it says when it can, unless it was given up meanwhile.
-        if (hold.ended && !lingering) {
+        if (hold.ended) {
             const auto given_up = out_of_contact(hold);
             for (const auto& part : blind(hold.node)) {
                 const bool inside = part.from <= whole.to && whole.to < part.to;

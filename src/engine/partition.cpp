@@ -395,7 +395,8 @@ std::optional<Instant> Partition::next_deadline() const {
     Instant next = next_tick_;
     if (up_ && state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
     if (!lingers_.empty() && !blind()) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
-    for (const auto& wire : timed_views_) {
+    // R13: what is held does not run out while this node cannot hear that it is stated anew.
+    for (const auto& wire : blind() ? std::set<std::string>() : timed_views_) {
         const auto it = channels_.find(wire);
         if (it == channels_.end()) { continue; }
         if (const auto due = it->second->view.next_deadline()) { next = std::min(next, *due); }
@@ -407,7 +408,7 @@ void Partition::on_deadline() {
     if (now() >= next_tick_) { next_tick_ = now() + settings_.heartbeat / 2; }
     consider_reach();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
-    for (const auto& wire : std::set<std::string>(timed_views_)) {
+    for (const auto& wire : blind() ? std::set<std::string>() : std::set<std::string>(timed_views_)) {
         Channel* channel = find(wire);
         if (channel == nullptr || !channel->view.next_deadline()) {
             timed_views_.erase(wire);

@@ -127,7 +127,9 @@ void Partition::run_out_lingers() {
     for (const auto& linger : lingers_) {
         if (linger.first > now()) { break; }
         const Channel* channel = find(linger.second.first);
-        if (!blind(*channel) || settings_.off.r7) { over.push_back(linger); }
+        // Whom Redis never heard of is not stated any more.
+        const bool unsaid = !channel->own.find(linger.second.second)->second.acked;
+        if (unsaid || !blind(*channel) || settings_.off.r7) { over.push_back(linger); }
     }
     for (const auto& linger : over) {
         lingers_.erase(linger);
