@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+if (process.argv.includes('--help')) { console.log('usage: dist_test.mjs'); process.exit(0); }
 const demo = join(dirname(fileURLToPath(import.meta.url)), '../../web/demo');
 const run = (...words) => spawnSync('npm', words, { cwd: demo, stdio: 'inherit' }).status === 0;
 
