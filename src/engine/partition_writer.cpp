@@ -146,6 +146,10 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     const auto it = channel.own.find(user);
     if (it == channel.own.end()) { return {}; }
     Own& own = it->second;
+    if (own.lingering && !own.acked && now() >= own.lingers_until) {
+        lingers_.erase({own.lingers_until, {channel.wire, user}});
+        own.lingering = false;
+    }
     op.user = user;
     op.hash = member_hash(channel.wire, user);
     op.serial = own.update_serial;
