@@ -9,7 +9,6 @@ development mode on free ports. A suite that ends without such a line counts as 
 import argparse
 import hashlib
 import os
-import os
 import pathlib
 import re
 import socket
@@ -25,7 +24,6 @@ BUILD = ROOT / "build" / "release"
 BINARY = BUILD / "starling"
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 SUITE_TIMEOUT_S = 900
-SIM_SEEDS = 300
 SIM_SEEDS = 2000
 
 
@@ -195,7 +193,6 @@ def main():
         jobs.append(("corpus replay", ctest_rest))
         jobs.append(("simulator", simulator))
         jobs.append(("sim regressions", lambda: simulator(["--file", ROOT / "sim" / "regressions.txt"])))
-        jobs.append(("sim", lambda: simulator(["--seeds", str(SIM_SEEDS), "--jobs", str(os.cpu_count() or 1)])))
         jobs.append(("tidy", lambda: summary(*run([sys.executable, ROOT / "tools" / "tidy.py"]))))
         jobs += [(str(path.relative_to(ROOT)), lambda path=path: suite(path)) for path in suites()]
 
