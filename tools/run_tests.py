@@ -94,16 +94,6 @@ def ctest_rest():
     return int(found[2]) - int(found[1]), int(found[1]), 0
 
 
-def simulator(arguments):
-    """Seeds of the simulator: each is a test."""
-    binary = BUILD / "starling_sim"
-    code, output = run([binary, *arguments], timeout=1200)
-    found = re.search(r"^(\d+) seeds, (\d+) failed$", output, re.M)
-    if found is None:
-        return 0, 1, 0
-    return int(found[1]) - int(found[2]), int(found[2]) if code != 0 else 0, 0
-
-
 def summary(code, output):
     last = output.strip().splitlines()[-1].strip() if output.strip() else ""
     found = SUMMARY.match(last)
@@ -192,7 +182,6 @@ def main():
     if options.all:
         jobs.append(("corpus replay", ctest_rest))
         jobs.append(("simulator", simulator))
-        jobs.append(("sim regressions", lambda: simulator(["--file", ROOT / "sim" / "regressions.txt"])))
         jobs.append(("tidy", lambda: summary(*run([sys.executable, ROOT / "tools" / "tidy.py"]))))
         jobs += [(str(path.relative_to(ROOT)), lambda path=path: suite(path)) for path in suites()]
 
