@@ -61,6 +61,8 @@ class Reader {
     // Unmasks in place, so `input` is changed. `inflator` is the shard's; needed with Compression::deflate.
     Event next(std::span<char> input, const ReaderLimits& limits, Inflator* inflator = nullptr);
 
+    // Between two messages: a new Reader would go on as well as this one.
+    bool idle() const { return state_ == State::header && header_size_ == 0 && fragments_ == 0; }
     // No close and no error yet.
     bool open() const { return state_ != State::closed; }
     // Bytes held for a message that is not complete, for accounting.

@@ -14,7 +14,7 @@ namespace starling::net {
 
 ConnectionId Transport::connect(const std::string& host, std::uint16_t port, std::shared_ptr<TlsContext> tls) {
     const ConnectionId id = take_slot();
-    Connection& connection = *connections_[id.slot];
+    Connection& connection = connections_[id.slot];
     connection.outgoing = std::make_unique<Outgoing>();
     connection.outgoing->host = host;
     connection.outgoing->tls = std::move(tls);
@@ -91,11 +91,7 @@ void Transport::on_connecting(ConnectionId id, Connection& connection, std::vect
     if (connection.outgoing->tls) {
         // What is sent before the handshake is done waits inside.
         connection.tls = std::make_unique<TlsSession>(connection.outgoing->tls, connection.outgoing->host);
-        const SharedBytes hello{ByteView(connection.tls->take_output())};
-        connection.queued = hello.size();
-        connection.queue = std::make_unique<std::deque<SharedBytes>>();
-        connection.queue->push_back(hello);
-        touch(id, connection);
+        queue(id, connection, SharedBytes(ByteView(connection.tls->take_output())));
     }
     arm(id, connection);
     out.push_back({Event::Kind::connected, id, 0});

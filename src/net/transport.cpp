@@ -30,7 +30,7 @@ Transport::Transport()
 Transport::~Transport() {
     stop_listening();
     for (auto& connection : connections_) {
-        if (connection->used && connection->descriptor >= 0) { ::close(connection->descriptor); }
+        if (connection.used && connection.descriptor >= 0) { ::close(connection.descriptor); }
     }
     ::close(epoll_);
     if (spare_ >= 0) { ::close(spare_); }
@@ -93,22 +93,22 @@ void Transport::stop_listening() {
     }
 }
 
-Transport::Connection* Transport::find(ConnectionId id) const {
+Transport::Connection* Transport::find(ConnectionId id) {
     if (id.slot >= connections_.size()) { return nullptr; }
-    Connection* connection = connections_[id.slot].get();
-    return connection->used && connection->generation == id.generation ? connection : nullptr;
+    Connection& connection = connections_[id.slot];
+    return connection.used && connection.generation == id.generation ? &connection : nullptr;
 }
 
 ConnectionId Transport::take_slot() {
     ConnectionId id;
     if (free_.empty()) {
         id.slot = static_cast<std::uint32_t>(connections_.size());
-        connections_.push_back(std::make_unique<Connection>());
+        connections_.emplace_back();
     } else {
         id.slot = free_.back();
         free_.pop_back();
     }
-    Connection& connection = *connections_[id.slot];
+    Connection& connection = connections_[id.slot];
     id.generation = connection.generation + 1;
     connection = Connection{};
     connection.generation = id.generation;
@@ -136,7 +136,7 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
         const int on = 1;
         ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         const ConnectionId id = take_slot();
-        Connection& connection = *connections_[id.slot];
+        Connection& connection = connections_[id.slot];
         connection.descriptor = descriptor;
         if (listener.tls) { connection.tls = std::make_unique<TlsSession>(listener.tls); }
         epoll_event event{};
@@ -243,10 +243,7 @@ std::span<char> Transport::read(ConnectionId id) {
     plain_.clear();
     const bool alive = connection->tls->receive({bytes.data(), bytes.size()}, plain_);
     if (std::string output = connection->tls->take_output(); !output.empty()) {
-        connection->queued += output.size();
-        if (!connection->queue) { connection->queue = std::make_unique<std::deque<SharedBytes>>(); }
-        connection->queue->push_back(SharedBytes(ByteView(output)));
-        touch(id, *connection);
+        queue(id, *connection, SharedBytes(ByteView(output)));
     }
     if (!alive) {
         if (connection->outgoing) { reasons_[pack(id)] = connection->tls->failure(); }
@@ -315,30 +312,32 @@ void Transport::send(ConnectionId id, SharedBytes bytes) {
         bytes = SharedBytes(ByteView(connection->tls->take_output()));
         if (bytes.size() == 0) { return; }
     }
-    if (!connection->queue) { connection->queue = std::make_unique<std::deque<SharedBytes>>(); }
-    connection->queued += bytes.size();
-    connection->queue->push_back(std::move(bytes));
-    touch(id, *connection);
+    queue(id, *connection, std::move(bytes));
+}
+
+void Transport::queue(ConnectionId id, Connection& connection, SharedBytes bytes) {
+    connection.queue.push(std::move(bytes), lists_);
+    touch(id, connection);
 }
 
 std::size_t Transport::queued_bytes(ConnectionId id) const {
     const Connection* connection = find(id);
-    return connection == nullptr ? 0 : connection->queued;
+    return connection == nullptr ? 0 : connection->queue.bytes();
 }
 
 void Transport::write_queue(ConnectionId id, Connection& connection) {
-    while (connection.queue && !connection.queue->empty()) {
+    while (!connection.queue.empty()) {
         iovec parts[kFramesPerWrite];
-        int count = 0;
-        for (const SharedBytes& bytes : *connection.queue) {
-            if (count == kFramesPerWrite) { break; }
-            const std::size_t skip = count == 0 ? connection.sent_of_front : 0;
-            parts[count++] = {const_cast<char*>(bytes.view().data()) + skip, bytes.size() - skip};
+        const int count = connection.queue.fill(parts, kFramesPerWrite);
+        ssize_t written = 0;
+        if (count == 1) {
+            written = ::send(connection.descriptor, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+        } else {
+            msghdr message{};
+            message.msg_iov = parts;
+            message.msg_iovlen = static_cast<std::size_t>(count);
+            written = ::sendmsg(connection.descriptor, &message, MSG_NOSIGNAL);
         }
-        msghdr message{};
-        message.msg_iov = parts;
-        message.msg_iovlen = static_cast<std::size_t>(count);
-        const ssize_t written = ::sendmsg(connection.descriptor, &message, MSG_NOSIGNAL);
         if (written < 0) {
             if (errno == EINTR) { continue; }
             if (errno != EAGAIN) {
@@ -349,20 +348,8 @@ void Transport::write_queue(ConnectionId id, Connection& connection) {
             arm(id, connection);
             return;
         }
-        auto left = static_cast<std::size_t>(written);
-        connection.queued -= left;
-        while (left > 0) {
-            const std::size_t size = connection.queue->front().size() - connection.sent_of_front;
-            if (left < size) {
-                connection.sent_of_front += static_cast<std::uint32_t>(left);
-                break;
-            }
-            left -= size;
-            connection.sent_of_front = 0;
-            connection.queue->pop_front();
-        }
+        connection.queue.drop(static_cast<std::size_t>(written), lists_);
     }
-    connection.queue.reset();                // An idle connection holds no buffer.
     // Half first: a reset because of bytes we did not read could overtake our last answer.
     if (connection.closing) { ::shutdown(connection.descriptor, SHUT_WR); }
 }

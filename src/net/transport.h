@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/time.h"
+#include "net/frame_queue.h"
 #include "net/resolver.h"
 #include "net/tls.h"
 
@@ -80,7 +81,9 @@ class Transport {
  private:
     struct Connection;
     struct Listener;
-    Connection* find(ConnectionId id) const;
+    Connection* find(ConnectionId id);
+    const Connection* find(ConnectionId id) const { return const_cast<Transport*>(this)->find(id); }
+    void queue(ConnectionId id, Connection& connection, SharedBytes bytes);
     ConnectionId take_slot();
     void forget(Connection& connection);
     void on_resolved();
@@ -97,7 +100,8 @@ class Transport {
     int epoll_ = -1;
     int spare_ = -1;                         // Given up for a moment when descriptors run out.
     std::vector<std::unique_ptr<Listener>> listeners_;
-    std::vector<std::unique_ptr<Connection>> connections_;
+    std::deque<Connection> connections_;     // A place stays where it is.
+    FrameQueue::Pool lists_;
     std::vector<std::uint32_t> free_;
     std::vector<ConnectionId> touched_;
     std::vector<ConnectionId> broken_;       // To be reported as closed.

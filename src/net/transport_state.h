@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include "net/frame_queue.h"
 #include "net/transport.h"
 
 namespace starling::net {
@@ -25,16 +26,13 @@ struct Outgoing {
 struct Transport::Connection {
     int descriptor = -1;
     std::uint32_t generation = 0;
-    bool used = false;
-    bool held = false;
-    bool touched = false;
-    bool blocked = false;                    // The kernel's buffer is full: EPOLLOUT goes on writing.
-    bool closing = false;
-    bool broken = false;
     std::uint32_t armed = 0;
-    std::uint32_t sent_of_front = 0;
-    std::size_t queued = 0;
-    std::unique_ptr<std::deque<SharedBytes>> queue;
+    bool used : 1 = false;
+    bool held : 1 = false;
+    bool touched : 1 = false;
+    bool blocked : 1 = false;                  // The kernel's buffer is full: EPOLLOUT goes on writing.
+    bool closing : 1 = false;
+    FrameQueue queue;
     std::unique_ptr<TlsSession> tls;
     struct Proxied {
         bool expected = true;

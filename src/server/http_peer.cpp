@@ -40,39 +40,40 @@ std::optional<std::string> bearer(const http::Request& request) {
 Duration ShardLoop::head_patience() const { return std::min<Duration>(runtime_->settings->connect_timeout, 10s); }
 
 void ShardLoop::begin_request(Peer& peer) {
-    if (!peer.parser) { peer.parser = std::make_unique<http::Parser>(); }
-    peer.deadline = now_.instant + head_patience();
-    schedule(peer, peer.deadline);
+    Peer::More& more = peer.more();
+    if (!more.parser) { more.parser = std::make_unique<http::Parser>(); }
+    more.deadline = now_.instant + head_patience();
+    schedule(peer, more.deadline);
 }
 
 void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
     const net::ConnectionId id = peer.id;
     if (peer.held) {
-        peer.inbox.append(bytes);
+        peer.more().inbox.append(bytes);
         return;
     }
-    if (!peer.parser) { begin_request(peer); }
+    if (!peer.peek().parser) { begin_request(peer); }
     while (true) {
-        const auto step = peer.parser->feed(bytes);
+        const auto step = peer.more().parser->feed(bytes);
         bytes.remove_prefix(std::min(step.consumed, bytes.size()));
         if (step.status == http::Parser::Status::need_more) { return; }
         if (step.status == http::Parser::Status::failed) {
             peer.keep_alive = false;
-            const int status = peer.parser->error_status();
+            const int status = peer.more().parser->error_status();
             const ErrorCode code = status == 413 ? ErrorCode::too_large : ErrorCode::bad_request;
-            respond_error(peer, status, {code, std::string(peer.parser->error_reason())});
+            respond_error(peer, status, {code, std::string(peer.more().parser->error_reason())});
             return;
         }
         if (step.status == http::Parser::Status::head) {
-            const std::string_view path = peer.parser->request().path();
+            const std::string_view path = peer.more().parser->request().path();
             const bool large = path == "/v1/batch" || path == "/v1/broadcast";
-            peer.parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
+            peer.more().parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
             // The head came in its time; a large body on a slow line takes longer, but not for ever.
-            peer.deadline += head_patience() * kBodyPatience;
-            if (peer.parser->request().expects_continue) { transport_.send(id, SharedBytes(http::kContinue)); }
+            peer.more().deadline += head_patience() * kBodyPatience;
+            if (peer.more().parser->request().expects_continue) { transport_.send(id, SharedBytes(http::kContinue)); }
             continue;
         }
-        http::Request request = peer.parser->take();
+        http::Request request = peer.more().parser->take();
         peer.keep_alive = request.keep_alive;
         peer.head_only = request.method == "HEAD";
         ++counters_.http_requests;
@@ -80,7 +81,8 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
         perform();
         if (find(id) != &peer) { return; }
         if (peer.kind != Peer::Kind::http) { // Upgraded: what follows is frames.
-            peer.parser.reset();
+            peer.more().parser.reset();
+            peer.trim();
             if (peer.kind != Peer::Kind::closing && !bytes.empty()) {
                 std::string rest(bytes);
                 on_websocket(peer, rest);
@@ -89,11 +91,11 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
         }
         stall_if_full(peer);
         if (peer.held) {                     // The answer comes later; the next request waits for it.
-            peer.inbox.append(bytes);
+            peer.more().inbox.append(bytes);
             return;
         }
         if (bytes.empty()) {                 // An idle connection holds no parser.
-            peer.parser.reset();
+            peer.more().parser.reset();
             return;
         }
         begin_request(peer);                 // The next of a pipeline has a time of its own.
@@ -110,7 +112,7 @@ void ShardLoop::respond(Peer& peer, int status, std::string_view body, std::stri
     transport_.send(peer.id, SharedBytes(ByteView(http::encode(response))));
     if (!goes_on) {
         peer.kind = Peer::Kind::closing;
-        peer.parser.reset();
+        peer.more().parser.reset();
         transport_.close_after_flush(peer.id, 5s, now_.instant);
         return;
     }
@@ -242,8 +244,9 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
     for (const auto& [name, value] : request.headers) {   // Several lines are one list (RFC 9110 §5.3).
         if (name == "x-forwarded-for") { forwarded += (forwarded.empty() ? "" : ",") + value; }
     }
-    peer.address = client_address(peer.address, forwarded, runtime_->config.server.trusted_proxies);
-    domain::OpenInfo info{.app = 0, .token = bearer(request), .address = peer.address};
+    std::string& address = peer.more().address;
+    address = client_address(address, forwarded, runtime_->config.server.trusted_proxies);
+    domain::OpenInfo info{.app = 0, .token = bearer(request), .address = address};
     std::string app = "default";
     for (auto& [key, value] : query) {
         if (key == "app") { app = value; }
@@ -255,12 +258,11 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
         return;
     }
     const auto per_address = static_cast<std::uint64_t>(runtime_->config.limits.connections_per_address);
-    const bool too_many = per_address != 0 && !shared_.addresses.try_add(peer.address, per_address);
+    const bool too_many = per_address != 0 && !shared_.addresses.try_add(address, per_address);
     peer.counted = per_address != 0 && !too_many;
     transport_.send(peer.id, SharedBytes(ByteView(agreed->response)));
     peer.kind = echo ? Peer::Kind::echo : Peer::Kind::native;
     peer.window_bits = agreed->deflate ? agreed->deflate->server_window_bits : 0;
-    peer.reader = ws::Reader(agreed->deflate ? ws::Compression::deflate : ws::Compression::none);
     peer.next_ping = now_.instant + runtime_->settings->ping_interval;
     schedule(peer, peer.next_ping);
     ++counters_.opened;

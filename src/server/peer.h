@@ -12,7 +12,7 @@ namespace starling::server {
 
 struct ShardLoop::Peer {
     enum class Kind : std::uint8_t { http, native, echo, closing };
-    net::ConnectionId id;
+    net::ConnectionId id;                    // Generation 0: the place is free.
     Kind kind = Kind::http;
     bool admin = false;
     bool held = false;                       // Input waits, for either of:
@@ -24,21 +24,42 @@ struct ShardLoop::Peer {
     bool counted = false;                    // In AddressCounts.
     bool proxied = false;                    // May begin with a PROXY header: the address is not final.
     std::uint8_t window_bits = 0;            // Not 0: permessage-deflate was agreed.
-    std::optional<domain::SessionId> session;
     std::uint16_t close_code = 0;            // What we closed with.
-    std::unique_ptr<codec::http::Parser> parser;
-    codec::websocket::Reader reader;
-    std::string inbox;                       // Came while held.
-    std::string address;
-    std::size_t stalled_bytes = 0;           // What was queued when we last looked.
-    Instant deadline{};                      // By when the request at hand must be here.
+    std::optional<domain::SessionId> session;
     std::uint32_t control_frames = 0;        // Since control_since: pings and pongs.
     Instant control_since{};
     Instant last_received{};
     Instant next_ping{};
     Instant timer = Instant::max();          // The one timer entry that counts.
+
+    // What an idle WebSocket does without.
     struct Latest { SharedBytes text; std::uint64_t skipped = 0; };
-    std::map<std::uint32_t, Latest> latest;  // slow_consumer = "latest": what waits for room, by channel.
+    struct More {
+        std::unique_ptr<codec::http::Parser> parser;
+        std::optional<codec::websocket::Reader> reader;   // In the middle of a message.
+        std::string inbox;                   // Came while held.
+        std::size_t stalled_bytes = 0;       // What was queued when we last looked.
+        Instant deadline{};                  // By when the request at hand must be here.
+        std::string address;                 // Until the upgrade; then where it is counted.
+        std::map<std::uint32_t, Latest> latest;  // slow_consumer = "latest": what waits for room, by channel.
+    };
+    More& more() {
+        if (!more_) { more_ = std::make_unique<More>(); }
+        return *more_;
+    }
+    const More& peek() const {
+        static const More kNothing;
+        return more_ ? *more_ : kNothing;
+    }
+    void trim() {
+        if (more_ && kind != Kind::http && !counted && !stalled && !more_->parser && !more_->reader && more_->inbox.empty() &&
+            more_->latest.empty()) {
+            more_.reset();
+        }
+    }
+
+ private:
+    std::unique_ptr<More> more_;
 };
 
 struct ShardLoop::ApiCall {

@@ -55,8 +55,7 @@ ShardLoop::ShardLoop(domain::ShardIdentity identity, std::shared_ptr<const Runti
 ShardLoop::~ShardLoop() = default;
 
 ShardLoop::Peer* ShardLoop::find(net::ConnectionId id) {
-    if (id.slot >= peers_.size() || !peers_[id.slot] || peers_[id.slot]->id != id) { return nullptr; }
-    return peers_[id.slot].get();
+    return id.slot < peers_.size() && peers_[id.slot].id == id ? &peers_[id.slot] : nullptr;
 }
 
 ShardLoop::Peer* ShardLoop::peer_of(domain::SessionId session) {
@@ -80,10 +79,10 @@ void ShardLoop::on_timer(Peer& peer) {
     }
     if (peer.kind == Peer::Kind::http) {
         // The whole request has a deadline, however its bytes drip; an idle connection has a longer one.
-        const Instant until = peer.parser && !peer.stalled ? peer.deadline : peer.last_received + kHttpIdle;
+        const Instant until = peer.peek().parser && !peer.stalled ? peer.peek().deadline : peer.last_received + kHttpIdle;
         if (!peer.waits && now >= until) {
             peer.keep_alive = false;
-            if (peer.parser && !peer.stalled) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
+            if (peer.peek().parser && !peer.stalled) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
             peer.kind = Peer::Kind::closing;
             transport_.close_after_flush(peer.id, kLastAnswer, now);
             return;
@@ -113,12 +112,12 @@ void ShardLoop::on_event(const net::Event& event) {
     const net::ConnectionId id = event.connection;
     if (event.kind == net::Event::Kind::accepted) {
         if (peers_.size() <= id.slot) { peers_.resize(id.slot + 1); }
-        peers_[id.slot] = std::make_unique<Peer>();
-        Peer& peer = *peers_[id.slot];
+        Peer& peer = peers_[id.slot];
+        peer = Peer{};
         peer.id = id;
         peer.admin = event.listener == kAdmin;
-        peer.address = transport_.peer_address(id);
-        if (!peer.admin && is_trusted(peer.address, runtime_->config.server.trusted_proxies)) {
+        peer.more().address = transport_.peer_address(id);
+        if (!peer.admin && is_trusted(peer.more().address, runtime_->config.server.trusted_proxies)) {
             peer.proxied = true;
             transport_.expect_proxy_header(id);
         }
@@ -138,7 +137,7 @@ void ShardLoop::on_event(const net::Event& event) {
     peer->last_received = now_.instant;
     if (peer->proxied) {
         peer->proxied = false;
-        peer->address = transport_.peer_address(id);
+        peer->more().address = transport_.peer_address(id);
     }
     if (std::exchange(peer->probed, false) && peer->session) { shard_.on_alive(*peer->session, now_, effects_); }
     if (peer->kind == Peer::Kind::http) {
@@ -154,10 +153,10 @@ void ShardLoop::forget(net::ConnectionId id) {
     if (peer == nullptr) { return; }
     if (peer->session) { ++counters_.closed[close_code::abnormal]; }
     end_session(*peer, close_code::abnormal);
-    if (peer->counted) { shared_.addresses.remove(peer->address); }
+    if (peer->counted) { shared_.addresses.remove(peer->peek().address); }
     // Everything but an HTTP connection has been a WebSocket, unless it was refused on the way.
     if (peer->next_ping != Instant{}) { --websockets_; }
-    peers_[id.slot].reset();
+    *peer = Peer{};
 }
 
 void ShardLoop::log_refusal(const Peer& peer, std::string_view what, std::int64_t code, std::string_view reason) {
@@ -171,7 +170,8 @@ void ShardLoop::log_refusal(const Peer& peer, std::string_view what, std::int64_
         return;
     }
     ++refusals_told_;
-    log::info(what, {{"address", peer.address}, {"code", code}, {"reason", reason}});
+    const std::string& address = peer.peek().address;
+    log::info(what, {{"address", address.empty() ? transport_.peer_address(peer.id) : address}, {"code", code}, {"reason", reason}});
 }
 
 void ShardLoop::on_post(Post& post) {
@@ -287,7 +287,7 @@ LoopStats ShardLoop::stats() {
     out.leaves = engine_->leaves();
     out.ingress_dropped = engine_->ingress_dropped();
     for (const auto& peer : peers_) {
-        if (peer) { out.queue_bytes += transport_.queued_bytes(peer->id); }
+        if (peer.id.generation != 0) { out.queue_bytes += transport_.queued_bytes(peer.id); }
     }
     counters_.loop_delay_seconds = 0;
     return out;

@@ -3,6 +3,7 @@
 // once; take the mail; feed all input; run deadlines; perform effects; flush.
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -127,6 +128,7 @@ class ShardLoop {
 
     // websocket_peer.cpp
     void on_websocket(Peer& peer, std::span<char> bytes);
+    void read_frames(Peer& peer, codec::websocket::Reader& reader, std::span<char> bytes);
     void on_echo(Peer& peer, const codec::websocket::Event& event);
     void on_native(Peer& peer, const codec::websocket::Event& event);
     void send_text(domain::SessionId session, const SharedBytes& text, bool counts, std::uint32_t channel);
@@ -166,7 +168,7 @@ class ShardLoop {
     bool reported_idle_ = false;
     bool engine_ready_ = true;
 
-    std::vector<std::unique_ptr<Peer>> peers_;                     // By connection slot.
+    std::deque<Peer> peers_;                 // By connection slot; a place stays where it is.
     std::vector<std::pair<std::uint32_t, net::ConnectionId>> sessions_;   // By session slot, with its generation.
     std::uint64_t websockets_ = 0;
     struct Timer {

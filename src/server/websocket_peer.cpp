@@ -28,18 +28,30 @@ SharedBytes framed(ws::Opcode opcode, ByteView payload, ws::Rsv1 rsv1 = ws::Rsv1
 }  // namespace
 
 void ShardLoop::on_websocket(Peer& peer, std::span<char> bytes) {
-    const net::ConnectionId id = peer.id;
     if (peer.held) {
-        peer.inbox.append(bytes.data(), bytes.size());
+        peer.more().inbox.append(bytes.data(), bytes.size());
         return;
     }
+    // Between messages a connection keeps no reader.
+    const net::ConnectionId id = peer.id;
+    const auto compression = peer.window_bits == 0 ? ws::Compression::none : ws::Compression::deflate;
+    ws::Reader reader = peer.peek().reader ? std::move(*peer.more().reader) : ws::Reader(compression);
+    if (peer.peek().reader) { peer.more().reader.reset(); }
+    read_frames(peer, reader, bytes);
+    if (find(id) != &peer) { return; }
+    if (!reader.idle()) { peer.more().reader = std::move(reader); }
+    peer.trim();
+}
+
+void ShardLoop::read_frames(Peer& peer, ws::Reader& reader, std::span<char> bytes) {
+    const net::ConnectionId id = peer.id;
     ws::ReaderLimits limits;
     limits.message_bytes = peer.kind == Peer::Kind::echo ? kEchoBytes : runtime_->settings->wire.frame_bytes;
     // Conformance suites send megabytes in fragments of 64 bytes.
     if (peer.kind == Peer::Kind::echo) { limits.fragments = 1 << 20; }
     std::optional<std::string> last_ping;
     while (true) {
-        const ws::Event event = peer.reader.next(bytes, limits, &inflator_);
+        const ws::Event event = reader.next(bytes, limits, &inflator_);
         bytes = bytes.subspan(event.consumed);
         using Kind = ws::Event::Kind;
         if (event.kind == Kind::none) {
@@ -100,7 +112,7 @@ void ShardLoop::on_websocket(Peer& peer, std::span<char> bytes) {
         if (find(id) != &peer) { return; }
         stall_if_full(peer);
         if (peer.held) {                     // `connect` is being asked about, say: the rest waits.
-            peer.inbox.append(bytes.data(), bytes.size());
+            peer.more().inbox.append(bytes.data(), bytes.size());
             return;
         }
     }
@@ -144,11 +156,12 @@ void ShardLoop::send_text(domain::SessionId session, const SharedBytes& text, bo
 void ShardLoop::send_frame(Peer& peer, const SharedBytes& text, bool counts, std::uint32_t channel) {
     const std::size_t limit = runtime_->settings->queue_bytes;
     const bool full = counts && transport_.queued_bytes(peer.id) + text.size() > limit;
-    if (channel != 0 && (full || peer.latest.contains(channel))) {
-        auto [it, fresh] = peer.latest.try_emplace(channel);
+    if (channel != 0 && (full || peer.peek().latest.contains(channel))) {
+        auto& latest = peer.more().latest;
+        auto [it, fresh] = latest.try_emplace(channel);
         if (!fresh) { ++it->second.skipped; }
         it->second.text = text;
-        if (peer.latest.size() == 1 && fresh) { lagging_.push_back(peer.id); }
+        if (latest.size() == 1 && fresh) { lagging_.push_back(peer.id); }
         return;
     }
     if (full) {
@@ -184,8 +197,8 @@ void ShardLoop::serve_lagging() {
             still.push_back(id);
             continue;
         }
-        auto latest = std::move(peer->latest);
-        peer->latest.clear();
+        auto latest = std::move(peer->more().latest);
+        peer->more().latest.clear();
         for (auto& [channel, entry] : latest) {
             std::string text(entry.text.view());
             if (entry.skipped != 0) {
@@ -211,7 +224,7 @@ void ShardLoop::close_websocket(Peer& peer, std::uint16_t code, std::string_view
     transport_.send(peer.id, SharedBytes(ByteView(ws::encode_close(code, reason))));
     peer.kind = Peer::Kind::closing;
     peer.close_code = code;
-    peer.latest.clear();
+    if (!peer.peek().latest.empty()) { peer.more().latest.clear(); }
     peer.stalled = false;
     hold(peer, false);
     if (find(peer.id) == &peer) { schedule(peer, now_.instant + kCloseTimeout); }
@@ -236,7 +249,7 @@ bool ShardLoop::stall_if_full(Peer& peer) {
     const std::size_t queued = transport_.queued_bytes(peer.id);
     if (peer.stalled || peer.kind == Peer::Kind::closing || queued <= runtime_->settings->queue_bytes) { return peer.stalled; }
     peer.stalled = true;
-    peer.stalled_bytes = queued;
+    peer.more().stalled_bytes = queued;
     stalled_.push_back(peer.id);
     settle_hold(peer);
     return true;
@@ -253,8 +266,8 @@ void ShardLoop::serve_stalled() {
         if (peer == nullptr || !peer->stalled) { continue; }
         const std::size_t queued = transport_.queued_bytes(id);
         // It reads, slowly: that is a sign of life like any other.
-        if (queued < peer->stalled_bytes) { peer->last_received = now_.instant; }
-        peer->stalled_bytes = queued;
+        if (queued < peer->peek().stalled_bytes) { peer->last_received = now_.instant; }
+        peer->more().stalled_bytes = queued;
         if (!has_room(id) && peer->kind != Peer::Kind::closing) {
             still.push_back(id);
             continue;
@@ -271,9 +284,9 @@ void ShardLoop::settle_hold(Peer& peer) {
     if (peer.held == held) { return; }
     peer.held = held;
     transport_.hold(peer.id, held);
-    if (held || peer.inbox.empty()) { return; }
-    std::string inbox = std::move(peer.inbox);
-    peer.inbox.clear();
+    if (held || peer.peek().inbox.empty()) { return; }
+    std::string inbox = std::move(peer.more().inbox);
+    peer.more().inbox.clear();
     if (peer.kind == Peer::Kind::http) {
         on_http(peer, inbox);
     } else {
