@@ -140,7 +140,10 @@ void Shard::State::on(AskMail& asked) {
     const std::uint32_t app = asked.app;
     const auto sessions_of = [&](const std::string& user) {
         std::vector<std::uint32_t> slots;
-        if (const auto it = users.find(key_of(app, user)); it != users.end()) { slots = it->second; }
+        for (auto slot = newest_of(app, user).value_or(kNoSlot); slot != kNoSlot; slot = sessions[slot].next_of_user) {
+            slots.push_back(slot);
+        }
+        std::ranges::reverse(slots);
         return slots;
     };
     if (!asked.devices_of.empty()) {
@@ -186,7 +189,7 @@ void Shard::State::on(AskMail& asked) {
         answer.channels = channel_rows(app, *channels);
     } else if (auto* user = std::get_if<backend::GetUser>(&asked.request)) {
         for (const std::uint32_t slot : sessions_of(user->user_id)) {
-            const Session& session = *sessions[slot];
+            const Session& session = sessions[slot];
             backend::ConnectionInfo info{connection_id(ref_of(session)), self.node_id, session.connected_at, {}};
             for (const auto& subscription : session.subscriptions) {
                 if (subscription.status == Subscription::Status::active) {
@@ -197,22 +200,22 @@ void Shard::State::on(AskMail& asked) {
         }
     } else if (auto* kick = std::get_if<backend::DisconnectUser>(&asked.request)) {
         for (const std::uint32_t slot : sessions_of(kick->user_id)) {
-            close(*sessions[slot], kick->code, kick->reason);
+            close(sessions[slot], kick->code, kick->reason);
             ++answer.count;
         }
     } else if (auto* add = std::get_if<backend::SubscribeUser>(&asked.request)) {
         for (const std::uint32_t slot : sessions_of(add->user_id)) {
-            if (find_subscription(*sessions[slot], add->channel) == nullptr) {
-                subscribe_by_server(*sessions[slot], add->channel, add->present, add->presence_data,
+            if (find_subscription(sessions[slot], add->channel) == nullptr) {
+                subscribe_by_server(sessions[slot], add->channel, add->present, add->presence_data,
                                     static_cast<Rights>(Right::subscribe));
             }
             ++answer.count;
         }
     } else if (auto* remove = std::get_if<backend::UnsubscribeUser>(&asked.request)) {
         for (const std::uint32_t slot : sessions_of(remove->user_id)) {
-            Subscription* subscription = find_subscription(*sessions[slot], remove->channel);
+            Subscription* subscription = find_subscription(sessions[slot], remove->channel);
             if (subscription == nullptr) { continue; }
-            unsubscribe(*sessions[slot], *subscription,
+            unsubscribe(sessions[slot], *subscription,
                         {.departure = Departure::clean, .told = true, .request = {}, .code = "ended",
                          .reason = "ended by the backend"});
             ++answer.count;

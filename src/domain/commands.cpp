@@ -52,7 +52,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
                                   std::to_string(static_cast<long>(settings.frames_burst));
         s.reply(id, native::encode_error(request ? request->id : request.error().id,
                                          {ErrorCode::rate_limited, limit}));
-        if (session->refused.add(now.instant) >= kStrikes) { s.close(*session, close_code::rate_limited, limit); }
+        if (session->more().refused.add(now.instant) >= kStrikes) { s.close(*session, close_code::rate_limited, limit); }
         return;
     }
     const bool before = session->state != Session::State::open;
@@ -65,7 +65,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
             s.reply(id, frame);
         }
         if (bad.error.code != ErrorCode::bad_request && !before) { return; }
-        if (before || session->bad.add(now.instant) >= kBadFrames) {
+        if (before || session->more().bad.add(now.instant) >= kBadFrames) {
             s.close(*session, close_code::protocol_error, bad.error.message);
         }
         return;
@@ -76,7 +76,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
             return;
         }
         s.reply(id, native::encode_error(request->id, {ErrorCode::bad_request, "type: a second connect"}));
-        if (before || session->bad.add(now.instant) >= kBadFrames) {
+        if (before || session->more().bad.add(now.instant) >= kBadFrames) {
             s.close(*session, close_code::protocol_error, "a second connect");
         }
         return;
@@ -87,6 +87,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
         return;
     }
     s.on_request(*session, std::move(*request));
+    session->trim();                         // Its place stays, also where it has ended.
 }
 
 void Shard::on_refused(SessionId id, Error error, std::uint16_t code, Now now, Effects& out) {
@@ -100,7 +101,8 @@ void Shard::on_refused(SessionId id, Error error, std::uint16_t code, Now now, E
 void Shard::State::on_request(Session& session, native::Request request) {
     const std::string_view channel = channel_of(request.command);
     if (!channel.empty()) {
-        for (auto& waiting : session.waiting) {
+        for (std::size_t i = 0; i < session.peek().waiting.size(); ++i) {
+            Waiting& waiting = session.more().waiting[i];
             if (waiting.channel != channel) { continue; }
             if (waiting.queue.size() >= kWaitingMax) {
                 reply(id_of(session), native::encode_error(request.id,
@@ -132,7 +134,7 @@ Rights Shard::State::rights(const Session& session, std::string_view channel) co
             granted |= subscription.granted;
         }
     }
-    for (const auto& grant : session.channel_grants) {
+    for (const auto& grant : session.peek().channel_grants) {
         if (grant.channel == channel && grant.expires_ms > now.wall_ms) { granted |= grant.rights; }
     }
     return effective(settings->apps[session.app].find_namespace(channel), session.grants, granted, channel);
@@ -156,8 +158,8 @@ Shard::State::Permission Shard::State::require(Session& session, std::string_vie
     codec::json::append_string(ask.body, channel);
     ask.body += ",\"action\":\"" + std::string(action(right)) + "\"}";
     if (waiting == nullptr) {
-        session.waiting.push_back({.channel = std::string(channel)});
-        waiting = &session.waiting.back();
+        session.more().waiting.push_back({.channel = std::string(channel)});
+        waiting = &session.more().waiting.back();
     }
     waiting->ticket = ask.ticket;
     waiting->asked = right;
@@ -173,15 +175,15 @@ void Shard::on_authorized(SessionId id, std::uint64_t ticket, bool allow, std::o
     s.out = &out;
     Session* session = s.find(id);
     if (session == nullptr) { return; }
-    auto& list = session->waiting;
+    auto& list = session->more().waiting;
     const auto it = std::find_if(list.begin(), list.end(), [&](const Waiting& w) { return w.ticket == ticket; });
     if (it == list.end()) { return; }
     Waiting waiting = std::move(*it);
     list.erase(it);
     if (allow) {
-        std::erase_if(session->channel_grants,
+        std::erase_if(session->more().channel_grants,
                       [&](const ChannelGrant& grant) { return grant.expires_ms <= now.wall_ms; });
-        session->channel_grants.push_back({waiting.channel, static_cast<Rights>(waiting.asked),
+        session->more().channel_grants.push_back({waiting.channel, static_cast<Rights>(waiting.asked),
                                            now.wall_ms + kAnswerHolds / 1ms});
         if (data) { waiting.data = std::move(data); }
     } else {
@@ -193,12 +195,13 @@ void Shard::on_authorized(SessionId id, std::uint64_t ticket, bool allow, std::o
         waiting.queue.pop_front();
         s.run(*session, std::move(request), &waiting);
         if (waiting.ticket != 0) {           // The command asked again: the rest goes on waiting.
-            session->waiting.push_back(std::move(waiting));
+            session->more().waiting.push_back(std::move(waiting));
             return;
         }
         waiting.denied = 0;
         waiting.data.reset();
     }
+    session->trim();
 }
 
 Subscription* Shard::State::find_subscription(Session& session, std::string_view channel) {

@@ -56,22 +56,22 @@ SessionId Shard::on_open(OpenInfo info, Now now, Effects& out) {
     std::uint32_t slot = 0;
     if (s.free_sessions.empty()) {
         slot = static_cast<std::uint32_t>(s.sessions.size());
-        s.sessions.push_back(std::make_unique<Session>());
+        s.sessions.emplace_back();
     } else {
         slot = s.free_sessions.back();
         s.free_sessions.pop_back();
     }
-    const std::uint32_t generation = s.sessions[slot]->generation + 1;
-    *s.sessions[slot] = Session{};
-    Session& session = *s.sessions[slot];
+    const std::uint32_t generation = s.sessions[slot].generation + 1;
+    s.sessions[slot] = Session{};
+    Session& session = s.sessions[slot];
     session.slot = slot;
     session.generation = generation;
     session.used = true;
     session.app = static_cast<std::uint32_t>(info.app);
     session.connected_at = now.wall_ms;
-    session.opened = now.instant;
+    session.more().opened = now.instant;
     ++s.session_count;
-    s.wake_session(session, now.instant + s.settings->connect_timeout);
+    s.opened.emplace_back(now.instant, s.id_of(session));
     const SessionId id{slot, generation};
     if (info.token) {
         native::Connect command;
@@ -83,9 +83,9 @@ SessionId Shard::on_open(OpenInfo info, Now now, Effects& out) {
 
 void Shard::State::apply_claims(Session& session, codec::jwt::Claims& claims) {
     session.exp_ms = claims.exp_ms;
-    session.info = std::move(claims.info);
+    session.more().info = std::move(claims.info);
     session.grants = Grants(claims);
-    session.auto_channels = std::move(claims.channels);
+    session.more().auto_channels = std::move(claims.channels);
 }
 
 void Shard::State::connect(Session& session, native::RequestId request, native::Connect command) {
@@ -112,8 +112,8 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
     } else {
         session.user_id = command.user ? *command.user : "guest-" + rng.word(6);
     }
-    session.connect_id = request;
-    session.notifications = std::move(command.notifications);
+    session.more().connect_id = request;
+    session.more().notifications = std::move(command.notifications);
     session.state = Session::State::resuming;
     out->push_back(HoldInput{id_of(session), true});
     const auto old = command.resume ? check_resume(session, *command.resume) : std::nullopt;
@@ -153,7 +153,7 @@ void Shard::State::on(ResumeAskMail& ask) {
         // The old connection broke and nobody noticed yet.
         answer.resumed = live->app == ask.app && live->user_id == ask.user_id && live->state == Session::State::open;
         if (answer.resumed) {
-            answer.grants = live->channel_grants;
+            answer.grants = live->peek().channel_grants;
             for (const auto& subscription : live->subscriptions) {
                 if (subscription.granted == 0) { continue; }
                 answer.grants.push_back(
@@ -176,10 +176,10 @@ void Shard::State::on(ResumeAnswerMail& answer) {
     }
     Session* session = find(answer.session);
     if (session == nullptr || session->state != Session::State::resuming) { return; }
-    session->resumed = answer.resumed;
+    session->more().resumed = answer.resumed;
     for (auto& grant : answer.grants) {
         if (grant.expires_ms == 0) { grant.expires_ms = now.wall_ms + kResumable / 1ms; }
-        session->channel_grants.push_back(std::move(grant));
+        session->more().channel_grants.push_back(std::move(grant));
     }
     attach(*session);
 }
@@ -187,21 +187,21 @@ void Shard::State::on(ResumeAnswerMail& answer) {
 void Shard::State::attach(Session& session) {
     session.state = Session::State::attaching;
     mail(home_of_user(session.app, session.user_id),
-         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.notifications)});
-    session.notifications.reset();
+         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.more().notifications)});
+    session.more().notifications.reset();
 }
 
 void Shard::State::on(AttachedMail& attached) {
     Session* session = find(attached.session);
     if (session == nullptr) { return; }
     if (attached.refused) {
-        refuse(*session, *attached.refused, close_code::limit, session->connect_id);
+        refuse(*session, *attached.refused, close_code::limit, session->peek().connect_id);
         return;
     }
     session->state = Session::State::open;
-    users[key_of(session->app, session->user_id)].push_back(attached.session.slot);
+    add_to_user(*session);
     native::Connected frame;
-    frame.id = session->connect_id;
+    frame.id = session->peek().connect_id;
     frame.connection_id = connection_id(ref_of(*session));
     frame.user_id = session->user_id;
     frame.node_id = self.node_id;
@@ -209,19 +209,49 @@ void Shard::State::on(AttachedMail& attached) {
     frame.ping_interval_s = settings->ping_interval / 1s;
     frame.expires_at = session->exp_ms;
     frame.resume = resume_token(*session);
-    frame.resumed = session->resumed;
+    frame.resumed = session->peek().resumed;
     frame.notifications = std::move(attached.notifications);
     reply(attached.session, native::encode(frame));
     out->push_back(HoldInput{attached.session, false});
     if (session->exp_ms) {
         wake_session(*session, now.instant + (*session->exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
     }
-    const auto channels = std::move(session->auto_channels);
-    session->auto_channels.clear();
+    const auto channels = std::move(session->more().auto_channels);
+    session->more().auto_channels.clear();
     for (const auto& channel : channels) {
         // The right is among the token's grants, so that a refresh without it takes it away.
         subscribe_by_server(*session, channel, false, {}, 0);
     }
+    session->trim();
+}
+
+std::optional<std::uint32_t> Shard::State::newest_of(std::uint32_t app, std::string_view user) const {
+    return users.find(name_hash(app, user),
+                      [&](std::uint32_t slot) { return sessions[slot].app == app && sessions[slot].user_id == user; });
+}
+
+void Shard::State::add_to_user(Session& session) {
+    const std::uint64_t hash = name_hash(session.app, session.user_id);
+    if (const auto newest = newest_of(session.app, session.user_id)) {
+        session.next_of_user = *newest;
+        users.replace(hash, *newest, session.slot);
+    } else {
+        users.insert(hash, session.slot);
+    }
+}
+
+void Shard::State::remove_from_user(Session& session) {
+    const std::uint64_t hash = name_hash(session.app, session.user_id);
+    std::uint32_t at = *newest_of(session.app, session.user_id);
+    if (at == session.slot && session.next_of_user == kNoSlot) {
+        users.erase(hash, at);
+    } else if (at == session.slot) {
+        users.replace(hash, at, session.next_of_user);
+    } else {
+        while (sessions[at].next_of_user != session.slot) { at = sessions[at].next_of_user; }
+        sessions[at].next_of_user = session.next_of_user;
+    }
+    session.next_of_user = kNoSlot;
 }
 
 void Shard::State::refuse(Session& session, const Error& error, std::uint16_t code, native::RequestId request) {
@@ -270,15 +300,13 @@ void Shard::State::end(Session& session, std::uint16_t code) {
         record.user_id = session.user_id;
         record.resumable =
             code != close_code::unauthenticated && code != close_code::forbidden && code != close_code::ended;
-        record.grants = session.channel_grants;
+        record.grants = session.peek().channel_grants;
         for (const auto& subscription : session.subscriptions) {
             if (subscription.granted == 0) { continue; }
             record.grants.push_back({hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
         }
         deadlines.push({now.instant + kResumable, Due::Kind::ended, id});
-        auto it = users.find(key_of(session.app, session.user_id));
-        std::erase(it.value(), id.slot);
-        if (it->second.empty()) { users.erase(it); }
+        remove_from_user(session);
     }
     if (session.state == Session::State::open || session.state == Session::State::attaching) {
         mail(home_of_user(session.app, session.user_id),
@@ -332,7 +360,7 @@ void Shard::State::refresh(Session& session, native::RequestId request, const na
         return;
     }
     apply_claims(session, *claims);
-    session.auto_channels.clear();
+    session.more().auto_channels.clear();
     if (session.exp_ms) {
         wake_session(session, now.instant + (*session.exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
     }
@@ -341,11 +369,11 @@ void Shard::State::refresh(Session& session, native::RequestId request, const na
 }
 
 void Shard::State::on_session_deadline(Session& session) {
-    if (session.drain_close && now.instant >= *session.drain_close) {
+    if (session.peek().drain_close && now.instant >= *session.peek().drain_close) {
         close(session, close_code::node_going, "the node is going");
         return;
     }
-    if (session.state == Session::State::fresh && now.instant >= session.opened + settings->connect_timeout) {
+    if (session.state == Session::State::fresh && now.instant >= session.peek().opened + settings->connect_timeout) {
         refuse(session,
                {ErrorCode::timeout, "connect: did not come within connect_timeout_ms, " +
                                         seconds(settings->connect_timeout)},

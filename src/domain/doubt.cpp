@@ -22,13 +22,13 @@ void Shard::State::on(Doubt& event) {
 void Shard::State::on(ProveMail& prove) {
     Proof proof{.partition = prove.partition, .home = prove.home, .round = prove.round, .until = now.instant + kProofTime};
     for (const auto& session : sessions) {
-        if (!session->used) { continue; }
+        if (!session.used) { continue; }
         const bool present = std::any_of(
-            session->subscriptions.begin(), session->subscriptions.end(), [&](const Subscription& subscription) {
+            session.subscriptions.begin(), session.subscriptions.end(), [&](const Subscription& subscription) {
                 return subscription.present && hub[subscription.hub].partition == prove.partition;
             });
         if (!present) { continue; }
-        const SessionId id = id_of(*session);
+        const SessionId id = id_of(session);
         const bool asked = std::any_of(proofs.begin(), proofs.end(), [&](const Proof& other) { return other.waiting.contains(id); });
         if (!asked) { out->push_back(Probe{id}); }
         proof.waiting.insert(id);

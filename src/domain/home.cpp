@@ -19,14 +19,17 @@ HistoryLimits Shard::State::log_limits(const ChannelRef& ref) const {
     return {rules.conflate == 0s ? rules.history_size : 0, rules.history_ttl};
 }
 
+std::optional<std::uint32_t> Shard::State::find_home_slot(const ChannelRef& ref) const {
+    return home_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return homes[slot]->ref == ref; });
+}
+
 HomeChannel* Shard::State::find_home(const ChannelRef& ref) {
-    const auto it = home_index.find(key_of(ref.app, ref.name));
-    return it == home_index.end() ? nullptr : homes[it->second].get();
+    const auto found = find_home_slot(ref);
+    return found ? homes[*found].get() : nullptr;
 }
 
 HomeChannel& Shard::State::home(const ChannelRef& ref) {
-    std::string key = key_of(ref.app, ref.name);
-    if (const auto it = home_index.find(key); it != home_index.end()) { return *homes[it->second]; }
+    if (const auto found = find_home_slot(ref)) { return *homes[*found]; }
     std::uint32_t index = 0;
     if (free_homes.empty()) {
         index = static_cast<std::uint32_t>(homes.size());
@@ -38,10 +41,9 @@ HomeChannel& Shard::State::home(const ChannelRef& ref) {
     homes[index] = std::make_unique<HomeChannel>();
     HomeChannel& channel = *homes[index];
     channel.ref = ref;
-    channel.key = key;
     channel.partition = partition_of(ref, settings->partitions);
     channel.listeners.resize(self.count);
-    home_index.emplace(std::move(key), index);
+    home_index.insert(name_hash(ref.app, ref.name), index);
     return channel;
 }
 
@@ -85,13 +87,13 @@ void Shard::State::settle(HomeChannel& channel) {
             consider(channel.leave_at);
         }
     }
-    const std::uint32_t index = home_index.find(channel.key)->second;
+    const std::uint32_t index = *find_home_slot(channel.ref);
     if (next && *next < channel.scheduled) {
         channel.scheduled = *next;
         deadlines.push({*next, Due::Kind::home, {index, 0}});
     }
     if (needed || channel.hearing != Hearing::off || !channel.lanes.empty() || !channel.typing.empty()) { return; }
-    home_index.erase(channel.key);
+    home_index.erase(name_hash(channel.ref.app, channel.ref.name), index);
     homes[index].reset();
     free_homes.push_back(index);
 }
@@ -267,8 +269,7 @@ void Shard::State::on(Reach& event) {
         if (channel && channel->partition == event.partition) { channel->stale = false; }
     }
     // Who connected meanwhile was told nothing of the log.
-    for (auto it = user_homes.begin(); it != user_homes.end(); ++it) {
-        UserHome& user = it.value();
+    for (UserHome& user : user_homes) {
         if (user.partition == event.partition && std::exchange(user.stale, false)) { renew(user); }
     }
 }

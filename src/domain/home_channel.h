@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/few.h"
 #include "domain/conflation.h"
 #include "domain/mail.h"
 #include "domain/presence_holders.h"
@@ -41,7 +42,6 @@ struct Lane {
 
 struct HomeChannel {
     ChannelRef ref;
-    std::string key;
     std::uint32_t partition = 0;
     std::vector<bool> listeners;             // By shard.
     Hearing hearing = Hearing::off;
@@ -61,21 +61,43 @@ struct HomeChannel {
     Instant scheduled = Instant::max();
 };
 
+// A position of which there is one for each user here, while epochs are few: they are shared.
+class KnownPosition {
+ public:
+    void set(const std::optional<Position>& position, SharedBytes& last_epoch) {
+        *this = {};
+        if (!position) { return; }
+        if (!last_epoch || last_epoch.view() != position->epoch) { last_epoch = SharedBytes(position->epoch); }
+        epoch_ = last_epoch;
+        advance(position->offset, position->id);
+    }
+    void advance(std::uint64_t offset, std::string_view id) {
+        if (!epoch_) { return; }
+        offset_ = offset;
+        id_ = id.empty() ? SharedBytes() : SharedBytes(id);
+    }
+    Position get() const { return {std::string(epoch_.view()), offset_, std::string(id_.view())}; }
+
+ private:
+    SharedBytes epoch_, id_;                 // No epoch: it is not known.
+    std::uint64_t offset_ = 0;
+};
+
 struct UserHome {
     struct Attaching {
         AttachMail mail;
         CallId read = 0;
         bool refused = false;                // The log does not continue the position that the client gave.
     };
-    ChannelRef ref;                          // "@" + user id
-    std::string user_id;
+    ChannelRef ref;                          // "@" + user id; empty: this place is free.
     std::uint32_t partition = 0;
-    std::vector<SessionRef> sessions;        // Attached.
-    std::vector<Attaching> attaching;
     Hearing hearing = Hearing::off;
     bool stale = false;
-    std::optional<Position> top;
+    Few<SessionRef> sessions;                // Attached.
+    std::unique_ptr<std::vector<Attaching>> attaching;   // Null: none.
+    KnownPosition top;
     CallId renewal = 0;                      // The position began anew and the log is being read.
+    std::string_view user_id() const { return std::string_view(ref.name).substr(1); }
 };
 
 // What becomes of an answer of the engine.

@@ -4,9 +4,12 @@
 
 namespace starling::domain {
 
+std::optional<std::uint32_t> Shard::State::find_hub(const ChannelRef& ref) const {
+    return hub_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return hub[slot].ref == ref; });
+}
+
 std::uint32_t Shard::State::hub_channel(const ChannelRef& ref) {
-    std::string key = key_of(ref.app, ref.name);
-    if (const auto it = hub_index.find(key); it != hub_index.end()) { return it->second; }
+    if (const auto found = find_hub(ref)) { return *found; }
     std::uint32_t index = 0;
     if (free_hub.empty()) {
         index = static_cast<std::uint32_t>(hub.size());
@@ -16,9 +19,8 @@ std::uint32_t Shard::State::hub_channel(const ChannelRef& ref) {
         free_hub.pop_back();
     }
     hub[index].ref = ref;
-    hub[index].key = key;
     hub[index].partition = partition_of(ref, settings->partitions);
-    hub_index.emplace(std::move(key), index);
+    hub_index.insert(name_hash(ref.app, ref.name), index);
     return index;
 }
 
@@ -29,7 +31,7 @@ void Shard::State::release_hub(std::uint32_t index) {
     CHECK(channel.references > 0);
     if (--channel.references > 0) { return; }
     mail(home_of(channel.ref), ListenMail{channel.ref, self.index});
-    hub_index.erase(channel.key);
+    hub_index.erase(name_hash(channel.ref.app, channel.ref.name), index);
     channel = HubChannel{};
     free_hub.push_back(index);
 }
@@ -55,7 +57,7 @@ void Shard::State::drop_subscription(Session& session, std::uint32_t tag) {
         if (session.subscriptions[i].tag != tag) { continue; }
         remove_entry(session.subscriptions[i]);
         const std::uint32_t index = session.subscriptions[i].hub;
-        session.subscriptions.erase(session.subscriptions.begin() + static_cast<std::ptrdiff_t>(i));
+        session.subscriptions.erase(session.subscriptions.begin() + i);
         release_hub(index);
         return;
     }
@@ -94,10 +96,10 @@ void Shard::State::on(DirectMail& mail) {
 }
 
 void Shard::State::on(DeliverMail& mail) {
-    const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
-    if (it == hub_index.end()) { return; }
-    const HubChannel& channel = hub[it->second];
-    const std::uint32_t droppable = mail.droppable ? it->second + 1 : 0;
+    const auto found = find_hub(mail.channel);
+    if (!found) { return; }
+    const HubChannel& channel = hub[*found];
+    const std::uint32_t droppable = mail.droppable ? *found + 1 : 0;
     Fanout fanout{.sessions = {}, .text = mail.text, .channel = droppable};
     fanout.sessions.reserve(channel.entries.size());
     const bool excepts = mail.except && mail.except->shard == self.index;
@@ -115,13 +117,13 @@ void Shard::State::on(DeliverMail& mail) {
 }
 
 void Shard::State::on(PresenceMail& mail) {
-    const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
-    if (it == hub_index.end()) { return; }
+    const auto found = find_hub(mail.channel);
+    if (!found) { return; }
     counters.join_to_seen.observe(now.instant - mail.oldest);
     std::vector<Fanout> fans(mail.groups.size());
     Fanout lists;
     Fanout counters_fan;
-    for (HubEntry& entry : hub[it->second].entries) {
+    for (HubEntry& entry : hub[*found].entries) {
         if (entry.watch == Watch::none) { continue; }
         if (entry.watch == Watch::count) {
             if (mail.to_counters) { counters_fan.sessions.push_back(entry.session); }
@@ -152,10 +154,10 @@ void Shard::State::on(PresenceMail& mail) {
 }
 
 void Shard::State::on(EndAllMail& mail) {
-    const auto it = hub_index.find(key_of(mail.channel.app, mail.channel.name));
-    if (it == hub_index.end()) { return; }
+    const auto found = find_hub(mail.channel);
+    if (!found) { return; }
     // Only those that have joined: a pending subscription belongs to the new epoch.
-    const std::vector<HubEntry> entries = hub[it->second].entries;
+    const std::vector<HubEntry> entries = hub[*found].entries;
     for (const HubEntry& entry : entries) {
         Session* session = find(entry.session);
         drop_subscription(*session, entry.tag);
@@ -164,10 +166,8 @@ void Shard::State::on(EndAllMail& mail) {
 }
 
 void Shard::State::on(UserFrameMail& mail) {
-    const auto it = users.find(key_of(mail.app, mail.user_id));
-    if (it == users.end()) { return; }
-    for (const std::uint32_t slot : it->second) {
-        const SessionId id = id_of(*sessions[slot]);
+    for (auto slot = newest_of(mail.app, mail.user_id).value_or(kNoSlot); slot != kNoSlot; slot = sessions[slot].next_of_user) {
+        const SessionId id = id_of(sessions[slot]);
         if (mail.except && mail.except->shard == self.index && mail.except->id == id) { continue; }
         send(id, mail.text);
         ++counters.sent;

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/few.h"
 #include "codec/native.h"
 #include "domain/mail.h"
 #include "domain/permissions.h"
@@ -17,23 +19,22 @@ namespace native = codec::native;
 
 constexpr Duration kAnswerHolds = 10s;       // Of the application, without a subscription.
 
-// Frames a second with a burst: refilled by time, no timer of its own.
+// Frames a second with a burst: refilled by time, no timer of its own. When it will be full again says
+// how full it is now.
 class TokenBucket {
  public:
     bool try_take(double rate, double burst, Instant now) {
-        if (!started_) { level_ = burst; }
-        started_ = true;
-        level_ = std::min(burst, level_ + rate * std::chrono::duration<double>(now - last_).count());
-        last_ = now;
-        if (level_ < 1) { return false; }
-        level_ -= 1;
+        constexpr double kNever = 1e-6;
+        const Duration each(static_cast<std::int64_t>(1e9 / std::max(rate, kNever)));
+        const Instant full = std::max(full_, now);
+        const double level = burst - static_cast<double>((full - now).count()) / static_cast<double>(each.count());
+        if (level < 1) { return false; }
+        full_ = full + each;
         return true;
     }
 
  private:
-    double level_ = 0;
-    Instant last_{};
-    bool started_ = false;
+    Instant full_{};
 };
 
 // How often within 10 s.
@@ -46,11 +47,14 @@ class Strikes {
         }
         return ++count_;
     }
+    bool none() const { return count_ == 0; }
 
  private:
     Instant first_{};
     std::uint32_t count_ = 0;
 };
+
+constexpr std::uint32_t kNoSlot = 0xffffffff;
 
 struct Subscription {
     enum class Status : std::uint8_t { pending, active, leaving };
@@ -81,23 +85,45 @@ struct Session {
     std::uint32_t generation = 0;
     bool used = false;
     State state = State::fresh;
-    bool resumed = false;
     std::uint32_t app = 0;
     std::string user_id;
+    std::uint32_t next_of_user = kNoSlot;    // The user's sessions here, the newest first.
     std::int64_t connected_at = 0;
-    Instant opened{};
     std::optional<std::int64_t> exp_ms;
-    std::optional<std::string> info;
     Grants grants;
-    std::vector<Subscription> subscriptions;
-    std::vector<ChannelGrant> channel_grants;
-    std::vector<Waiting> waiting;
-    std::vector<std::string> auto_channels;  // Of the token; subscribed once connected.
-    native::RequestId connect_id;
-    std::optional<Position> notifications;
+    Few<Subscription> subscriptions;
     TokenBucket bucket;
-    Strikes refused, bad;
-    std::optional<Instant> drain_close;
+
+    // What a session has on its way in and in rare hours, and is without in between.
+    struct More {
+        bool resumed = false;
+        Instant opened{};
+        native::RequestId connect_id;
+        std::optional<Position> notifications;
+        std::vector<std::string> auto_channels;  // Of the token; subscribed once connected.
+        std::optional<std::string> info;
+        std::vector<ChannelGrant> channel_grants;
+        std::vector<Waiting> waiting;
+        Strikes refused, bad;
+        std::optional<Instant> drain_close;
+    };
+    More& more() {
+        if (!more_) { more_ = std::make_unique<More>(); }
+        return *more_;
+    }
+    const More& peek() const {
+        static const More kNothing;
+        return more_ ? *more_ : kNothing;
+    }
+    void trim() {
+        if (more_ && state == State::open && more_->auto_channels.empty() && !more_->info && more_->channel_grants.empty() &&
+            more_->waiting.empty() && more_->refused.none() && more_->bad.none() && !more_->drain_close) {
+            more_.reset();
+        }
+    }
+
+ private:
+    std::unique_ptr<More> more_;
 };
 
 struct HubEntry {
@@ -108,7 +134,6 @@ struct HubEntry {
 };
 struct HubChannel {
     ChannelRef ref;
-    std::string key;
     std::uint32_t partition = 0;
     std::uint32_t references = 0;            // Subscriptions, pending ones too; 0: free.
     std::vector<HubEntry> entries;

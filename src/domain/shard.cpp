@@ -7,14 +7,7 @@
 
 namespace starling::domain {
 
-std::string key_of(std::uint32_t app, std::string_view name) {
-    std::string key;
-    key.reserve(name.size() + 2);
-    key += static_cast<char>(app & 0xff);
-    key += static_cast<char>(app >> 8);
-    key += name;
-    return key;
-}
+std::uint64_t name_hash(std::uint32_t app, std::string_view name) { return hash64(name, hash_seed + app); }
 
 SharedBytes shared(const std::string& text) { return SharedBytes(ByteView(text)); }
 
@@ -52,7 +45,7 @@ SessionRef Shard::State::ref_of(const Session& session) const { return {self.ind
 
 Session* Shard::State::find(SessionId id) {
     if (id.slot >= sessions.size()) { return nullptr; }
-    Session& session = *sessions[id.slot];
+    Session& session = sessions[id.slot];
     return session.used && session.generation == id.generation ? &session : nullptr;
 }
 
@@ -73,7 +66,7 @@ void Shard::on_settings(std::shared_ptr<const Settings> settings, Now now, Effec
     s.out = &out;
     s.settings = std::move(settings);
     for (auto& session : s.sessions) {
-        if (session->used && session->state == Session::State::open) { s.recheck(*session); }
+        if (session.used && session.state == Session::State::open) { s.recheck(session); }
     }
     // A namespace that keeps history from now on begins its log; one that no longer does ends it.
     for (auto& channel : s.homes) {
@@ -92,26 +85,36 @@ void Shard::on_drain(Duration window, Now now, Effects& out) {
     if (!std::exchange(s.draining, true)) { s.tell_engine(Retire{}); }
     std::uint64_t index = 0;
     for (auto& session : s.sessions) {
-        if (!session->used) { continue; }
+        if (!session.used) { continue; }
         // Stratified: each session has its own slice of the window, and chance inside it.
         const Duration slice = window / static_cast<std::int64_t>(std::max<std::uint64_t>(s.session_count, 1));
         const Duration chance = slice > 0ns ? Duration(static_cast<std::int64_t>(s.rng.below(slice.count()))) : 0ns;
         const Duration delay = slice * static_cast<std::int64_t>(index++) + chance;
-        s.send(s.id_of(*session), shared(native::encode_reconnect(delay / 1ms)), false);
-        session->drain_close = now.instant + delay + 1s;
-        s.wake_session(*session, *session->drain_close);
+        s.send(s.id_of(session), shared(native::encode_reconnect(delay / 1ms)), false);
+        session.more().drain_close = now.instant + delay + 1s;
+        s.wake_session(session, *session.peek().drain_close);
     }
 }
 
 std::optional<Instant> Shard::next_deadline() const {
-    if (state_->deadlines.empty()) { return std::nullopt; }
-    return state_->deadlines.top().at;
+    std::optional<Instant> next;
+    if (!state_->deadlines.empty()) { next = state_->deadlines.top().at; }
+    if (!state_->opened.empty()) {
+        const Instant at = state_->opened.front().first + state_->settings->connect_timeout;
+        next = next ? std::min(*next, at) : at;
+    }
+    return next;
 }
 
 void Shard::on_deadline(Now now, Effects& out) {
     State& s = *state_;
     s.now = now;
     s.out = &out;
+    while (!s.opened.empty() && s.opened.front().first + s.settings->connect_timeout <= now.instant) {
+        Session* session = s.find(s.opened.front().second);
+        if (session != nullptr && session->state == Session::State::fresh) { s.on_session_deadline(*session); }
+        s.opened.pop_front();
+    }
     while (!s.deadlines.empty() && s.deadlines.top().at <= now.instant) {
         const State::Due due = s.deadlines.top();
         s.deadlines.pop();

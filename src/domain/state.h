@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/few.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/slot_index.h"
 #include "codec/native.h"
 #include "domain/home_channel.h"
 #include "domain/mail.h"
@@ -87,14 +89,18 @@ struct Shard::State {
         bool operator>(const Due& other) const { return at > other.at; }
     };
     std::priority_queue<Due, std::vector<Due>, std::greater<>> deadlines;
+    std::deque<std::pair<Instant, SessionId>> opened;   // All wait equally long for `connect`, so in order.
     void wake_session(const Session& session, Instant at);
     void on_session_deadline(Session& session);
 
     // --- connect.cpp ---
-    std::vector<std::unique_ptr<Session>> sessions;
+    std::deque<Session> sessions;                     // By slot; a place stays where it is.
     std::vector<std::uint32_t> free_sessions;
     std::uint64_t session_count = 0;
-    StringMap<std::vector<std::uint32_t>> users;      // app + user -> slots, once connected.
+    SlotIndex users;                                  // app + user -> the newest of its open sessions.
+    std::optional<std::uint32_t> newest_of(std::uint32_t app, std::string_view user) const;
+    void add_to_user(Session& session);
+    void remove_from_user(Session& session);
     std::map<std::pair<std::uint32_t, std::uint32_t>, Ended> ended;
     Session* find(SessionId id);
     void connect(Session& session, native::RequestId request, native::Connect command);
@@ -133,7 +139,8 @@ struct Shard::State {
     // --- hub.cpp ---
     std::vector<HubChannel> hub;
     std::vector<std::uint32_t> free_hub;
-    StringMap<std::uint32_t> hub_index;
+    SlotIndex hub_index;
+    std::optional<std::uint32_t> find_hub(const ChannelRef& ref) const;
     std::uint32_t hub_channel(const ChannelRef& ref);
     void release_hub(std::uint32_t index);
     void remove_entry(Subscription& subscription);
@@ -150,7 +157,8 @@ struct Shard::State {
     // --- home.cpp: what a home hears and tells ---
     std::vector<std::unique_ptr<HomeChannel>> homes;
     std::vector<std::uint32_t> free_homes;
-    StringMap<std::uint32_t> home_index;
+    SlotIndex home_index;
+    std::optional<std::uint32_t> find_home_slot(const ChannelRef& ref) const;
     std::vector<bool> unreachable;                    // By partition.
     PresenceLimits presence_limits() const { return {settings->list_limit, settings->count_interval}; }
     HistoryLimits log_limits(const ChannelRef& ref) const;
@@ -224,9 +232,14 @@ struct Shard::State {
     void on(Erased& event);
 
     // --- user_home.cpp ---
-    StringMap<UserHome> user_homes;
+    std::deque<UserHome> user_homes;                  // By slot; one without a name is free.
+    std::vector<std::uint32_t> free_user_homes;
+    SlotIndex user_home_index;
+    std::optional<std::uint32_t> find_user_slot(const ChannelRef& ref) const;
+    UserHome& user_home(const ChannelRef& ref);
     ChannelRef user_ref(std::uint32_t app, std::string_view user) const { return {app, "@" + std::string(user)}; }
     HistoryLimits notification_limits() const { return {settings->notifications_size, settings->notifications_ttl}; }
+    SharedBytes last_epoch;                           // Shared by all positions that are in it.
     UserHome* find_user(const ChannelRef& ref);
     void let_go(const ChannelRef& ref);
     void read_for(UserHome& home, UserHome::Attaching& attaching);
@@ -293,8 +306,8 @@ struct Shard::State {
     void on(Peers& event);
 };
 
-// Keys of this process's maps: an app's names never meet another's.
-std::string key_of(std::uint32_t app, std::string_view name);
+// For this process's indexes: an app's names never meet another's.
+std::uint64_t name_hash(std::uint32_t app, std::string_view name);
 SharedBytes shared(const std::string& text);
 
 }  // namespace starling::domain

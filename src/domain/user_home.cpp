@@ -7,37 +7,59 @@ namespace starling::domain {
 
 UserHome* Shard::State::find_user(const ChannelRef& ref) {
     if (!ref.name.starts_with('@')) { return nullptr; }
-    const auto it = user_homes.find(key_of(ref.app, ref.name));
-    return it == user_homes.end() ? nullptr : &it.value();
+    const auto found = find_user_slot(ref);
+    return found ? &user_homes[*found] : nullptr;
+}
+
+std::optional<std::uint32_t> Shard::State::find_user_slot(const ChannelRef& ref) const {
+    return user_home_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return user_homes[slot].ref == ref; });
+}
+
+UserHome& Shard::State::user_home(const ChannelRef& ref) {
+    if (const auto found = find_user_slot(ref)) { return user_homes[*found]; }
+    std::uint32_t slot = 0;
+    if (free_user_homes.empty()) {
+        slot = static_cast<std::uint32_t>(user_homes.size());
+        user_homes.emplace_back();
+    } else {
+        slot = free_user_homes.back();
+        free_user_homes.pop_back();
+    }
+    user_homes[slot].ref = ref;
+    user_home_index.insert(name_hash(ref.app, ref.name), slot);
+    return user_homes[slot];
 }
 
 // With the last connection the user's channel is left, once it is known to be listened to.
 void Shard::State::let_go(const ChannelRef& ref) {
-    const UserHome* home = find_user(ref);
-    if (home == nullptr || !home->sessions.empty() || !home->attaching.empty() || home->hearing == Hearing::asked) { return; }
+    const auto slot = ref.name.starts_with('@') ? find_user_slot(ref) : std::nullopt;
+    if (!slot) { return; }
+    UserHome& home = user_homes[*slot];
+    if (!home.sessions.empty() || home.attaching || home.hearing == Hearing::asked) { return; }
     tell_engine(Unlisten{ref});
-    user_homes.erase(key_of(ref.app, ref.name));
+    user_home_index.erase(name_hash(ref.app, ref.name), *slot);
+    free_user_homes.push_back(*slot);
+    home = UserHome{};
 }
 
 void Shard::State::on(AttachMail& attach_mail) {
     ChannelRef ref = user_ref(attach_mail.app, attach_mail.user_id);
-    UserHome& home = user_homes[key_of(ref.app, ref.name)];
+    UserHome& home = user_home(ref);
     const std::uint32_t limit = settings->connections_per_user;
-    if (limit != 0 && home.sessions.size() + home.attaching.size() >= limit) {
+    if (limit != 0 && home.sessions.size() + (home.attaching ? home.attaching->size() : 0) >= limit) {
         AttachedMail refused{.session = attach_mail.session.id};
         refused.refused = Error{ErrorCode::limit_exceeded, "user: connections_per_user is " + std::to_string(limit)};
         mail(attach_mail.session.shard, std::move(refused));
         return;
     }
     if (home.hearing == Hearing::off) {
-        home.ref = ref;
-        home.user_id = attach_mail.user_id;
         home.partition = partition_of(ref, settings->partitions);
         home.hearing = Hearing::asked;
         tell_engine(Listen{std::move(ref), notification_limits()});
     }
-    home.attaching.push_back({.mail = std::move(attach_mail)});
-    if (home.hearing == Hearing::ready) { read_for(home, home.attaching.back()); }
+    if (!home.attaching) { home.attaching = std::make_unique<std::vector<UserHome::Attaching>>(); }
+    home.attaching->push_back({.mail = std::move(attach_mail)});
+    if (home.hearing == Hearing::ready) { read_for(home, home.attaching->back()); }
 }
 
 // With a position: all after it. Without one, or where the log does not continue it: what is kept after the
@@ -75,10 +97,11 @@ native::NotificationState unread(ReadResult& page) {
 }  // namespace
 
 void Shard::State::on_attach_read(UserHome& home, SessionRef session, ReadAnswer& answer) {
-    const auto it = std::find_if(home.attaching.begin(), home.attaching.end(), [&](const UserHome::Attaching& attaching) {
+    if (!home.attaching) { return; }
+    const auto it = std::find_if(home.attaching->begin(), home.attaching->end(), [&](const UserHome::Attaching& attaching) {
         return attaching.mail.session == session && attaching.read == answer.call;
     });
-    if (it == home.attaching.end()) { return; }
+    if (it == home.attaching->end()) { return; }
     AttachedMail attached{.session = session.id, .refused = {}, .notifications = {}};
     if (answer.result && it->mail.notifications && !it->refused) {
         attached.notifications.position = answer.result->top.value_or(Position{});
@@ -93,20 +116,23 @@ void Shard::State::on_attach_read(UserHome& home, SessionRef session, ReadAnswer
     } else {
         // The engine is out of reach: the client is connected all the same and told the rest when it is back.
         home.stale = true;
-        attached.notifications.position = home.top.value_or(Position{});
+        attached.notifications.position = home.top.get();
         attached.notifications.recovered = false;
     }
-    home.attaching.erase(it);
+    home.attaching->erase(it);
+    if (home.attaching->empty()) { home.attaching.reset(); }
     home.sessions.push_back(session);
     mail(session.shard, std::move(attached));
 }
 
 void Shard::State::on_user_listening(UserHome& home, Listening& event) {
-    home.top = std::move(event.top);
+    home.top.set(event.top, last_epoch);
     home.stale = event.stale;
     if (home.hearing != Hearing::asked) { return; }
     home.hearing = Hearing::ready;
-    for (auto& attaching : home.attaching) { read_for(home, attaching); }
+    if (home.attaching) {
+        for (auto& attaching : *home.attaching) { read_for(home, attaching); }
+    }
     let_go(event.channel);
 }
 
@@ -114,9 +140,12 @@ void Shard::State::on(DetachMail& detach) {
     const ChannelRef ref = user_ref(detach.app, detach.user_id);
     UserHome* home = find_user(ref);
     if (home == nullptr) { return; }
-    std::erase(home->sessions, detach.session);
-    std::erase_if(home->attaching,
-                  [&](const UserHome::Attaching& attaching) { return attaching.mail.session == detach.session; });
+    home->sessions.erase_if([&](const SessionRef& session) { return session == detach.session; });
+    if (home->attaching) {
+        std::erase_if(*home->attaching,
+                      [&](const UserHome::Attaching& attaching) { return attaching.mail.session == detach.session; });
+        if (home->attaching->empty()) { home->attaching.reset(); }
+    }
     let_go(ref);
 }
 
@@ -124,16 +153,13 @@ void Shard::State::tell_user(UserHome& home, SharedBytes text, std::optional<Ses
     std::vector<bool> shards(self.count);
     for (const SessionRef& session : home.sessions) { shards[session.shard] = true; }
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {
-        if (shards[shard]) { mail(shard, UserFrameMail{home.ref.app, home.user_id, text, except}); }
+        if (shards[shard]) { mail(shard, UserFrameMail{home.ref.app, std::string(home.user_id()), text, except}); }
     }
 }
 
 void Shard::State::on_notification(UserHome& home, Delivered& event) {
     if (home.hearing != Hearing::ready) { return; }
-    if (home.top) {
-        home.top->offset = event.message.offset;
-        home.top->id = event.message.id;
-    }
+    home.top.advance(event.message.offset, event.message.id);
     // What comes while the log is read anew is in that answer.
     if (home.renewal != 0) { return; }
     tell_user(home, shared(native::encode_notification(event.message)), {});
@@ -152,7 +178,7 @@ void Shard::State::renew(UserHome& home) {
 }
 
 void Shard::State::on_user_broken(UserHome& home, Broken& event) {
-    home.top = std::move(event.top);
+    home.top.set(event.top, last_epoch);
     renew(home);
 }
 
@@ -161,11 +187,11 @@ void Shard::State::on_renewal_read(UserHome& home, CallId call, ReadAnswer& answ
     home.renewal = 0;
     native::NotificationState state;
     if (answer.result) {
-        home.top = answer.result->top;
+        home.top.set(answer.result->top, last_epoch);
         state = unread(*answer.result);
     } else {
         home.stale = true;                   // Read again when the engine is back.
-        state.position = home.top.value_or(Position{});
+        state.position = home.top.get();
     }
     state.recovered = false;
     tell_user(home, shared(native::encode_notifications(state)), {});

@@ -38,26 +38,32 @@ struct Keys {
     }
 };
 
-struct Held {
+std::uint64_t hash_of(const ChannelRef& ref) { return hash64(ref.name, hash_seed + ref.app); }
+
+}  // namespace
+
+struct Memory::Held {
     Member member;
     bool lingers = false;
     Instant until{};
 };
 
-}  // namespace
-
 struct Memory::Channel {
     ChannelRef ref;
-    std::string key;
-    std::uint32_t slot = 0;
+    static constexpr std::uint32_t kFree = 0xffffffff;
+    std::uint32_t slot = kFree;
     bool listening = false;
-    std::string epoch;                       // Of its log, once that was asked for.
+    SharedBytes epoch;                       // Of its log, once that was asked for.
     std::unique_ptr<History> log;            // Once something was kept: most channels of users never have one.
     std::uint64_t acknowledged = 0;
     std::unique_ptr<Keys> keys;
-    std::map<std::string, Held, std::less<>> members;
-    std::set<std::pair<Instant, std::string>> lingering;
+    struct Presence {
+        std::map<std::string, Held, std::less<>> members;
+        std::set<std::pair<Instant, std::string>> lingering;
+    };
+    std::unique_ptr<Presence> presence;      // While it has members.
     Instant scheduled = Instant::max();
+    bool used() const { return slot != kFree; }
 };
 
 Memory::Memory(Duration linger, std::uint64_t seed) : linger_(linger), rng_(seed), epoch_(rng_.word(10)) {}
@@ -70,8 +76,8 @@ void Memory::on_call(EngineCall& call, Now now, Output& out) {
 }
 
 Memory::Channel& Memory::channel(const ChannelRef& ref) {
-    std::string key = key_of(ref);
-    if (const auto it = index_.find(key); it != index_.end()) { return *slots_[it->second]; }
+    const std::uint64_t hash = hash_of(ref);
+    if (const auto found = index_.find(hash, [&](std::uint32_t at) { return slots_[at].ref == ref; })) { return slots_[*found]; }
     std::uint32_t slot = 0;
     if (free_.empty()) {
         slot = static_cast<std::uint32_t>(slots_.size());
@@ -80,18 +86,17 @@ Memory::Channel& Memory::channel(const ChannelRef& ref) {
         slot = free_.back();
         free_.pop_back();
     }
-    slots_[slot] = std::make_unique<Channel>();
-    Channel& channel = *slots_[slot];
+    Channel& channel = slots_[slot];
     channel.ref = ref;
-    channel.key = key;
     channel.slot = slot;
-    if (const auto it = records_.find(key); it != records_.end()) {
-        channel.epoch = it->second.top.epoch;
+    index_.insert(hash, slot);
+    if (records_.empty()) { return channel; }
+    if (const auto it = records_.find(key_of(ref)); it != records_.end()) {
+        channel.epoch = SharedBytes(it->second.top.epoch);
         channel.log = std::make_unique<History>(it->second.top);
         channel.acknowledged = it->second.acknowledged;
         records_.erase(it);
     }
-    index_.emplace(std::move(key), slot);
     return channel;
 }
 
@@ -100,18 +105,21 @@ History* Memory::log_of(Channel& channel, const HistoryLimits& limits) {
     if (limits.size == 0) {
         if (channel.log) {
             channel.log.reset();
-            channel.epoch.clear();
+            channel.epoch = SharedBytes();
             epoch_ = rng_.word(10);
         }
         return nullptr;
     }
-    if (channel.epoch.empty()) { channel.epoch = epoch_; }
+    if (!channel.epoch) {
+        if (first_epoch_.view() != epoch_) { first_epoch_ = SharedBytes(epoch_); }
+        channel.epoch = first_epoch_;
+    }
     if (channel.log) { channel.log->on_deadline(now_.instant); }
     return channel.log.get();
 }
 
 Position Memory::top_of(const Channel& channel) const {
-    return channel.log ? channel.log->top() : Position{channel.epoch, 0, ""};
+    return channel.log ? channel.log->top() : Position{std::string(channel.epoch.view()), 0, ""};
 }
 
 void Memory::settle(Channel& channel) {
@@ -120,14 +128,16 @@ void Memory::settle(Channel& channel) {
         if (channel.keys->expiry.empty()) { channel.keys.reset(); }
     }
     if (channel.log) { channel.log->on_deadline(now_.instant); }
-    if (!channel.listening && !channel.keys && channel.members.empty() && (!channel.log || channel.log->empty())) {
+    if (!channel.listening && !channel.keys && !channel.presence && (!channel.log || channel.log->empty())) {
         forget(channel);
         return;
     }
     Instant next = Instant::max();
     if (channel.keys) { next = std::min(next, channel.keys->expiry.front().first); }
     if (channel.log) { next = std::min(next, channel.log->next_deadline().value_or(Instant::max())); }
-    if (!channel.lingering.empty()) { next = std::min(next, channel.lingering.begin()->first); }
+    if (channel.presence && !channel.presence->lingering.empty()) {
+        next = std::min(next, channel.presence->lingering.begin()->first);
+    }
     if (next < channel.scheduled) {
         channel.scheduled = next;
         due_.push({next, channel.slot});
@@ -137,12 +147,12 @@ void Memory::settle(Channel& channel) {
 void Memory::forget(Channel& channel) {
     if (channel.log) {
         const Instant until = now_.instant + kRememberPositions;
-        records_[channel.key] = {channel.log->top(), channel.acknowledged, until};
-        records_due_.emplace_back(until, channel.key);
+        records_[key_of(channel.ref)] = {channel.log->top(), channel.acknowledged, until};
+        records_due_.emplace_back(until, key_of(channel.ref));
     }
     const std::uint32_t slot = channel.slot;
-    index_.erase(channel.key);
-    slots_[slot].reset();
+    index_.erase(hash_of(channel.ref), slot);
+    channel = Channel{};
     free_.push_back(slot);
 }
 
@@ -160,12 +170,13 @@ void Memory::on_deadline(Now now, Output& out) {
     while (!due_.empty() && due_.top().at <= now.instant) {
         const Due due = due_.top();
         due_.pop();
-        if (!slots_[due.slot] || due.at < slots_[due.slot]->scheduled) { continue; }   // Of an earlier channel here.
-        Channel& channel = *slots_[due.slot];
+        if (!slots_[due.slot].used() || due.at < slots_[due.slot].scheduled) { continue; }   // Of an earlier channel here.
+        Channel& channel = slots_[due.slot];
         channel.scheduled = Instant::max();
         MembersChanged changed;
-        while (!channel.lingering.empty() && channel.lingering.begin()->first <= now.instant) {
-            changed.leaves.push_back(channel.lingering.begin()->second);
+        while (channel.presence && !channel.presence->lingering.empty() &&
+               channel.presence->lingering.begin()->first <= now.instant) {
+            changed.leaves.push_back(channel.presence->lingering.begin()->second);
             remove(channel, changed.leaves.back());
             ++leaves_.timeout;
         }
@@ -193,7 +204,9 @@ void Memory::on(Listen& call) {
     if (call.log.size > 0) { listening.top = top_of(channel); }
     out_->events.emplace_back(std::move(listening));
     MembersChanged members{.channel = channel.ref};
-    for (const auto& [user, held] : channel.members) { members.joins.push_back(held.member); }
+    if (channel.presence) {
+        for (const auto& [user, held] : channel.presence->members) { members.joins.push_back(held.member); }
+    }
     out_->events.emplace_back(std::move(members));
     settle(channel);
 }
@@ -218,7 +231,7 @@ void Memory::on(Publish& call) {
     History* log = log_of(channel, call.log);
     if (call.log.size > 0) {
         if (log == nullptr) {
-            channel.log = std::make_unique<History>(channel.epoch);
+            channel.log = std::make_unique<History>(std::string(channel.epoch.view()));
             log = channel.log.get();
         }
         const Message& kept = log->append(std::move(call.message), call.log, now_.instant);
@@ -240,7 +253,7 @@ void Memory::on(Read& call) {
     ReadAnswer answer{.call = call.call, .result = ReadResult{}};
     const History* kept = log_of(channel, call.log);
     if (call.log.size > 0) {
-        const History fresh(channel.epoch);
+        const History fresh(std::string(channel.epoch.view()));
         const History* log = kept != nullptr ? kept : &fresh;
         auto messages = call.recover ? log->recover(call.since.value_or(Position{}), call.messages_max, call.bytes_max)
                                      : log->page({.since = std::move(call.since),
@@ -261,8 +274,8 @@ void Memory::on(Read& call) {
 void Memory::on(Erase& call) {
     Channel& channel = this->channel(call.channel);
     if (channel.log || channel.listening) {
-        channel.epoch = rng_.word(10);
-        channel.log = std::make_unique<History>(channel.epoch);
+        channel.epoch = SharedBytes(rng_.word(10));
+        channel.log = std::make_unique<History>(std::string(channel.epoch.view()));
         channel.keys.reset();
         if (channel.listening) { out_->events.emplace_back(Broken{channel.ref, channel.log->top()}); }
     }
@@ -286,14 +299,15 @@ void Memory::on(Acknowledge& call) {
 void Memory::on(Enter& call) {
     Channel& channel = this->channel(call.channel);
     MembersChanged changed{.channel = channel.ref};
-    const auto [it, fresh] = channel.members.try_emplace(call.user_id);
+    if (!channel.presence) { channel.presence = std::make_unique<Channel::Presence>(); }
+    const auto [it, fresh] = channel.presence->members.try_emplace(call.user_id);
     Held& held = it->second;
     if (fresh) {
         held.member = {call.user_id, now_.wall_ms, call.data ? std::move(call.data) : std::move(call.fallback)};
         changed.joins.push_back(held.member);
         ++members_;
     } else {
-        if (held.lingers) { channel.lingering.erase({held.until, call.user_id}); }
+        if (held.lingers) { channel.presence->lingering.erase({held.until, call.user_id}); }
         held.lingers = false;
         if (call.data && held.member.data != call.data) {
             held.member.data = std::move(call.data);
@@ -306,26 +320,35 @@ void Memory::on(Enter& call) {
 }
 
 void Memory::remove(Channel& channel, const std::string& user) {
-    const auto it = channel.members.find(user);
-    if (it->second.lingers) { channel.lingering.erase(channel.lingering.find({it->second.until, user})); }
-    channel.members.erase(it);
+    auto& [members, lingering] = *channel.presence;
+    const auto it = members.find(user);
+    // `user` may be the very entry that goes.
+    if (it->second.lingers) { lingering.erase(lingering.find({it->second.until, user})); }
+    members.erase(it);
+    if (members.empty()) { channel.presence.reset(); }
     --members_;
+}
+
+Memory::Held* Memory::held_of(Channel& channel, const std::string& user) {
+    if (!channel.presence) { return nullptr; }
+    const auto it = channel.presence->members.find(user);
+    return it == channel.presence->members.end() ? nullptr : &it->second;
 }
 
 void Memory::on(Exit& call) {
     Channel& channel = this->channel(call.channel);
-    const auto it = channel.members.find(call.user_id);
-    if (it != channel.members.end()) {
+    Held* held = held_of(channel, call.user_id);
+    if (held != nullptr) {
         if (call.how == Departure::clean || linger_ == 0s) {
             remove(channel, call.user_id);
             ++(call.how == Departure::clean ? leaves_.clean : leaves_.timeout);
             MembersChanged changed{.channel = channel.ref};
             changed.leaves.push_back(std::move(call.user_id));
             if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
-        } else if (!it->second.lingers) {
-            it->second.lingers = true;
-            it->second.until = now_.instant + linger_;
-            channel.lingering.emplace(it->second.until, call.user_id);
+        } else if (!held->lingers) {
+            held->lingers = true;
+            held->until = now_.instant + linger_;
+            channel.presence->lingering.emplace(held->until, call.user_id);
         }
     }
     settle(channel);
@@ -333,11 +356,11 @@ void Memory::on(Exit& call) {
 
 void Memory::on(Update& call) {
     Channel& channel = this->channel(call.channel);
-    const auto it = channel.members.find(call.user_id);
-    if (it != channel.members.end() && it->second.member.data != call.data) {
-        it->second.member.data = std::move(call.data);
+    Held* held = held_of(channel, call.user_id);
+    if (held != nullptr && held->member.data != call.data) {
+        held->member.data = std::move(call.data);
         MembersChanged changed{.channel = channel.ref};
-        changed.updates.push_back(it->second.member);
+        changed.updates.push_back(held->member);
         if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
     }
     settle(channel);

@@ -11,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/hash.h"
+#include "base/slot_index.h"
 #include "base/random.h"
 #include "domain/history.h"
 #include "engine/engine.h"
@@ -40,6 +42,7 @@ class Memory : public Engine {
 
  private:
     struct Channel;
+    struct Held;
     struct Record {
         Position top;
         std::uint64_t acknowledged = 0;
@@ -69,6 +72,7 @@ class Memory : public Engine {
     // Null: the channel keeps no history, or nothing was kept yet and its log begins at `top_of`.
     domain::History* log_of(Channel& channel, const domain::HistoryLimits& limits);
     Position top_of(const Channel& channel) const;
+    static Held* held_of(Channel& channel, const std::string& user);   // Null: who is not there.
     void remove(Channel& channel, const std::string& user);
     void settle(Channel& channel);           // Schedules what is due, or forgets the channel.
     void forget(Channel& channel);
@@ -78,9 +82,10 @@ class Memory : public Engine {
     std::string epoch_;                      // Of logs that begin; drawn anew when one is given up.
     Now now_;
     Output* out_ = nullptr;
-    std::vector<std::unique_ptr<Channel>> slots_;
+    std::deque<Channel> slots_;              // One without a name is free.
     std::vector<std::uint32_t> free_;
-    StringMap<std::uint32_t> index_;
+    SlotIndex index_;
+    SharedBytes first_epoch_;                // Like epoch_: most channels are in it, and share it.
     std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;
     StringMap<Record> records_;
     std::deque<std::pair<Instant, std::string>> records_due_;
