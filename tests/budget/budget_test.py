@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""What a connection and a message may cost, against bench/budget.json.
+
+Bytes: 2,000 connections, each with a user and one channel, on a gateway of its own; proportional memory for each.
+Instructions: rounds of bench/micro/ under valgrind --tool=callgrind, where that is installed. Both are repeatable,
+also on a machine that others use; times are not, and are not tested.
+"""
+
+import argparse
+import base64
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUDGET = json.loads((ROOT / "bench" / "budget.json").read_text())
+CONNECTIONS = 2000
+
+
+def pss(process):
+    text = pathlib.Path(f"/proc/{process}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) * 1024
+
+
+def frame(value):
+    payload = json.dumps(value).encode()
+    mask = b"\x01\x02\x03\x04"
+    head = bytes([0x81, 0x80 | len(payload)]) if len(payload) < 126 else struct.pack(">BBH", 0x81, 0xFE, len(payload))
+    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+
+
+def open_client(port, index):
+    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    key = base64.b64encode(os.urandom(16)).decode()
+    client.sendall((f"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                    f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode()
+                   + frame({"type": "connect", "user": f"user-{index}"})
+                   + frame({"type": "subscribe", "id": 1, "channel": f"room-{index % 20}", "watch": "none"}))
+    return client
+
+
+def wait_for(client, word):
+    heard = b""
+    while word not in heard:
+        piece = client.recv(65536)
+        if not piece:
+            raise OSError("the gateway closed: " + heard.decode(errors="replace"))
+        heard += piece
+
+
+def bytes_per_connection(binary):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryFile("w+") as log:
+        gateway = subprocess.Popen([binary, "serve", "--dev", "--server.listen=127.0.0.1:0", "--server.admin=127.0.0.1:0",
+                                    "--server.shards=1"], stdout=log, stderr=subprocess.DEVNULL)
+        clients = []
+        try:
+            port = None
+            for _ in range(200):
+                log.seek(0)
+                found = re.search(r"public http://127\.0\.0\.1:(\d+)", log.read())
+                if found:
+                    port = int(found[1])
+                    break
+                time.sleep(0.05)
+            if port is None:
+                raise OSError("the gateway did not say its port")
+            # The first ones pay for what all share.
+            for index in range(CONNECTIONS // 20):
+                clients.append(open_client(port, index))
+                wait_for(clients[-1], b'"subscribed"')
+            before = pss(gateway.pid)
+            while len(clients) < CONNECTIONS + CONNECTIONS // 20:
+                batch = [open_client(port, len(clients) + i) for i in range(50)]
+                for client in batch:
+                    wait_for(client, b'"subscribed"')
+                clients += batch
+            time.sleep(1)
+            return (pss(gateway.pid) - before) / CONNECTIONS
+        finally:
+            for client in clients:
+                client.close()
+            gateway.kill()
+            gateway.wait()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def instructions(micro, scenario, rounds):
+    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", micro, scenario, str(rounds)],
+                          capture_output=True, text=True, timeout=600)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if found is None:
+        raise OSError(done.stderr[-500:])
+    return int(found[1])
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def check(self, name, measured, budget, unit):
+        well = measured <= budget
+        self.passed, self.failed = self.passed + well, self.failed + (not well)
+        print(f"{'ok  ' if well else 'FAIL'} {name}: {measured:.0f} {unit}, budget {budget}", flush=True)
+        if well and measured < 0.8 * budget:
+            print(f"     the budget is loose: {budget} could be {measured * 1.1:.0f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "build/release/starling", help="the gateway")
+    options = parser.parse_args()
+    tally = Tally()
+    tally.check("memory of an idle connection", min(bytes_per_connection(options.binary) for _ in range(2)),
+                BUDGET["pss_bytes_per_connection"], "bytes")
+    micro = options.binary.parent / "bench" / "starling_micro"
+    if shutil.which("valgrind") is None or not micro.exists():
+        print("skip instruction counts: " + ("no valgrind" if micro.exists() else f"{micro} is not built"))
+        tally.skipped += len(BUDGET["instructions"])
+    else:
+        for scenario, entry in BUDGET["instructions"].items():
+            rounds = entry["rounds"]
+            # Twice as many rounds less once as many: what it takes to begin is not in it.
+            count = (instructions(micro, scenario, 2 * rounds) - instructions(micro, scenario, rounds)) / rounds
+            tally.check(f"{scenario} ({entry['what']})", count, entry["budget"], "instructions")
+    print(f"{tally.passed} passed, {tally.failed} failed" + (f", {tally.skipped} skipped" if tally.skipped else ""))
+    return 1 if tally.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
