@@ -171,6 +171,7 @@ backend::NodeInfo Shard::State::node_info(const Gathering& gathered) const {
             .uptime_ms = (now.instant - started) / 1ms,
             .connections = gathered.count,
             .channels = channels,
+            .lease_age_ms = lease_renewed ? (now.instant - *lease_renewed) / 1ms : 0,
             .draining = draining};
 }
 

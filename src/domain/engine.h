@@ -200,6 +200,8 @@ struct Heard {
     std::string node;
     std::string payload;
 };
+// The lease of this node was renewed: once a heartbeat, for the first partition of each shard.
+struct LeaseRenewed {};
 // The engine is out of reach for this partition (answers carry `stale`), or back.
 struct Reach {
     std::uint32_t partition = 0;
@@ -224,7 +226,7 @@ struct Ingress {
 };
 
 using EngineEvent = std::variant<Listening, Delivered, Broken, Published, ReadAnswer, Erased, Acknowledged,
-                                 AcknowledgedElsewhere, MembersChanged, Entered, TypingHeard, Heard, Reach, Doubt, Peers, Ingress>;
+                                 AcknowledgedElsewhere, MembersChanged, Entered, TypingHeard, Heard, LeaseRenewed, Reach, Doubt, Peers, Ingress>;
 using EngineEvents = std::vector<EngineEvent>;
 
 }  // namespace starling::domain

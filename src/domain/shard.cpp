@@ -96,6 +96,15 @@ void Shard::on_drain(Duration window, Now now, Effects& out) {
     }
 }
 
+void Shard::on_shed(Now now, Effects& out) {
+    State& s = *state_;
+    s.now = now;
+    s.out = &out;
+    for (auto& session : s.sessions) {
+        if (session.used) { s.close(session, close_code::engine_away, "the engine is out of reach"); }
+    }
+}
+
 std::optional<Instant> Shard::next_deadline() const {
     std::optional<Instant> next;
     if (!state_->deadlines.empty()) { next = state_->deadlines.top().at; }

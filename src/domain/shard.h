@@ -116,6 +116,8 @@ class Shard {
     void on_backend(std::uint64_t token, std::size_t app, codec::backend::Request request, Now now, Effects& out);
     void on_authorized(SessionId session, std::uint64_t ticket, bool allow, std::optional<std::string> data, Now now, Effects& out);
     void on_settings(std::shared_ptr<const Settings> settings, Now now, Effects& out);
+    // The engine is away for longer than cluster.shed_after_ms: every session ends with 4010.
+    void on_shed(Now now, Effects& out);
     // Sends each session `reconnect` with a jittered delay within `window` and closes it with 1012 1 s after it.
     void on_drain(Duration window, Now now, Effects& out);
 

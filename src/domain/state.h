@@ -178,6 +178,8 @@ struct Shard::State {
     void on(MembersChanged& event);
     void on(Broken& event);
     void on(TypingHeard& event);
+    std::optional<Instant> lease_renewed;    // Absent without a cluster.
+    void on(LeaseRenewed&) { lease_renewed = now.instant; }
     void on(Reach& event);
 
     // --- home_lane.cpp: the order of requests and their replies ---

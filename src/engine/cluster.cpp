@@ -230,6 +230,12 @@ bool Cluster::ready(Now now) const {
     return std::all_of(partitions_.begin(), partitions_.end(), [now](const auto& entry) { return entry.second->ready(now.instant); });
 }
 
+Duration Cluster::away(Now now) const {
+    Duration longest = 0s;
+    for (const auto& [p, partition] : partitions_) { longest = std::max(longest, partition->away(now.instant)); }
+    return longest;
+}
+
 LeaveCounts Cluster::leaves() const {
     LeaveCounts sum;
     for (const auto& [p, partition] : partitions_) {

@@ -28,6 +28,7 @@ class Cluster : public Engine {
 
     LeaveCounts leaves() const override;
     bool ready(Now now) const override;
+    Duration away(Now now) const override;
     std::optional<std::string> fatal() const override { return fatal_; }
     std::vector<std::string> take_findings() override { return std::exchange(findings_, {}); }
     std::uint64_t ingress_dropped() const override { return ingress_dropped_; }

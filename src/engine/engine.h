@@ -42,6 +42,8 @@ class Engine {
     virtual LeaveCounts leaves() const { return {}; }
     // Whether new connections should come here: false from half a lease without Redis on (cluster.md R13).
     virtual bool ready(Now) const { return true; }
+    // How long the engine has been out of reach; 0 while it answers.
+    virtual Duration away(Now) const { return 0s; }
     // Why this process must not go on: other constants than the cluster's, a Redis that evicts.
     virtual std::optional<std::string> fatal() const { return std::nullopt; }
     // About the server, for the log; each is given once.

@@ -1,22 +1,10 @@
 #include "engine/partition.h"
 
 #include <algorithm>
-#include <charconv>
 
-#include "base/hash.h"
 #include "engine/scripts.h"
 
 namespace starling::engine {
-
-namespace {
-
-std::int64_t to_number(std::string_view text) {
-    std::int64_t value = 0;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-}
-
-}  // namespace
 
 Partition::Partition(const ClusterSettings& settings, Redis& redis, std::uint32_t index, std::string tag,
                      std::uint64_t seed)
@@ -98,167 +86,6 @@ void Partition::consider_reach() {
         if (own == channel->own.end()) { continue; }
         tell_entered(*channel, user, own->second);
     }
-}
-
-void Partition::register_lease() {
-    ++incarnation_;
-    iid_ = settings_.node_id + "." + std::to_string(incarnation_);
-    oseq_ = 0;
-    digest_ = 0;
-    state_ = State::registering;
-    dirty_channels_.clear();
-    for (auto& [wire, channel] : channels_) {
-        channel->dirty.clear();
-        for (auto& [user, own] : channel->own) {
-            own.acked = false;
-            mark(*channel, user);
-        }
-    }
-    Flight flight{.kind = Flight::Kind::reg, .token = 0, .wire = {}, .iid = iid_, .ops = {}, .args = {}, .sent = {}};
-    flight.args = {iid_, settings_.address,
-                   std::to_string(settings_.partitions) + "/" + std::to_string(settings_.heartbeat / 1ms) + "/" +
-                       std::to_string(settings_.lease / 1ms) + "/" + std::to_string(settings_.linger / 1ms) + "/" +
-                       std::to_string(settings_.wire_version)};
-    send(std::move(flight));
-}
-
-// R9. In doubt, what this node held may have been given up by the others, rightly: only what is proven counts.
-void Partition::new_incarnation(bool in_doubt) {
-    if (!iid_.empty()) { old_.insert(iid_); }
-    discontinuity();
-    flight_.reset();
-    state_ = State::none;
-    bool any = false;
-    for (auto& [wire, channel] : channels_) {
-        std::vector<std::string> gone;
-        for (auto& [user, own] : channel->own) {
-            own.acked = false;
-            if (in_doubt && own.lingering && !settings_.off.r9) { gone.push_back(user); }
-            any = any || own.held;
-        }
-        for (const auto& user : gone) { drop(*channel, user); }
-    }
-    if (in_doubt && any && !settings_.off.r9) {
-        state_ = State::doubting;
-        tell(domain::Doubt{index_});
-        return;
-    }
-    pump();
-}
-
-void Partition::on_proven() {
-    if (state_ != State::doubting) { return; }
-    state_ = State::none;
-    pump();
-}
-
-void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value) {
-    const auto& words = value.elements;
-    const std::string& status = words[0].text;
-    const bool was_blind = !last_answer_ || now() - *last_answer_ > settings_.stale_after();
-    const bool long_blind = last_answer_ && now() - *last_answer_ > settings_.lease;
-    if (was_blind) { discontinuity(); }
-    last_answer_ = now();
-    consider_reach();
-    if (status == "NOLEASE" || status == "OPGAP" || status == "FENCED") {
-        new_incarnation(status == "FENCED" || long_blind);
-        return;
-    }
-    if (flight.kind == Flight::Kind::reg) {
-        state_ = State::live;
-        registered_ = true;
-        oseq_ = to_number(words[1].text);
-        next_beat_ = now() + settings_.heartbeat;
-    } else {
-        ++oseq_;
-        if (flight.kind == Flight::Kind::beat) { next_beat_ = std::max(flight.sent + settings_.heartbeat, now()); }
-    }
-    if (flight.kind == Flight::Kind::apply) { on_applied(flight, value); }
-    const std::int64_t digest = to_number(words[2].text);
-    // R9, R11: acknowledged writes of mine are gone, or never came.
-    if (digest != digest_) {
-        new_incarnation(long_blind);
-        return;
-    }
-    if (flight.kind == Flight::Kind::apply) { return; }
-    on_leases(words[6]);
-    const std::int64_t counter = to_number(words[3].text);
-    if (counter != counter_seen_ || looks_owed_ > 0) {
-        counter_seen_ = counter;
-        look_around();
-    }
-}
-
-void Partition::on_leases(const codec::resp::Value& list) {
-    const bool hole = !last_look_ || now() - *last_look_ > settings_.stale_after();
-    // Who is new must fit to those who are there, not they to it.
-    const bool first = !last_look_;
-    last_look_ = now();
-    std::set<std::string> there;
-    for (std::size_t i = 0; i + 4 < list.elements.size(); i += 5) {
-        const std::string& iid = list.elements[i].text;
-        there.insert(iid);
-        Lease& lease = leases_[iid];
-        const std::int64_t o = to_number(list.elements[i + 1].text);
-        if (lease.o != o || hole || lease.state != list.elements[i + 2].text) {
-            if (lease.o == -1 || lease.state != list.elements[i + 2].text) { peers_changed_ = true; }
-            lease.o = o;
-            lease.since = now();
-        }
-        lease.state = list.elements[i + 2].text;
-        lease.address = list.elements[i + 3].text;
-        lease.constants = list.elements[i + 4].text;
-        if (node_of(iid) == settings_.node_id && iid != iid_) { old_.insert(iid); }
-        const std::string_view constants = lease.constants;
-        if (first && lease.state == "live" && to_number(constants.substr(0, constants.find('/'))) != settings_.partitions) {
-            mismatch_ = "cluster.partitions is " + std::to_string(settings_.partitions) + ", node " +
-                        std::string(node_of(iid)) + " at " + lease.address + " has " +
-                        std::string(constants.substr(0, constants.find('/')));
-        }
-    }
-    for (auto it = leases_.begin(); it != leases_.end();) {
-        if (there.contains(it->first)) {
-            ++it;
-        } else {
-            peers_changed_ = true;
-            it = leases_.erase(it);
-        }
-    }
-    reap_silent();
-    end_old();
-}
-
-// An observer reaps with the o that it has seen unchanged for the lease, in its own reads and by its own clock.
-void Partition::reap_silent() {
-    if (now() < settled_at_ && !settings_.off.r8) { return; }   // R8: the others must be able to state first.
-    for (auto& [iid, lease] : leases_) {
-        if (lease.reaping || node_of(iid) == settings_.node_id) { continue; }
-        const Duration limit = lease.state == "live"    ? settings_.lease
-                               : lease.state == "drain" ? settings_.linger + 2 * settings_.heartbeat
-                                                        : 2 * settings_.heartbeat;
-        // Who is first is chance, so that not all of them try.
-        const auto spread = static_cast<std::uint64_t>(settings_.heartbeat.count() / 2);
-        const Duration chance{static_cast<std::int64_t>(hash64(iid, hash64(settings_.node_id, 3)) % spread)};
-        if (now() - lease.since < limit + chance) { continue; }
-        lease.reaping = true;
-        reap(iid, lease.state == "dead" ? "" : std::to_string(lease.o));
-    }
-}
-
-void Partition::end_old() {
-    if (state_ != State::live || !dirty_channels_.empty() || flight_) { return; }
-    if (now() < settled_at_ && !settings_.off.r8) { return; }
-    for (const std::string& iid : old_) {
-        Lease& lease = leases_[iid];
-        if (lease.reaping) { continue; }
-        lease.reaping = true;
-        reap(iid, "");
-    }
-}
-
-void Partition::reap(const std::string& iid, const std::string& expected) {
-    Pending pending{.kind = Pending::Kind::reap, .wire = iid, .wires = {expected}, .call = 0, .read = {}};
-    eval(std::move(pending), scripts::reap(), {publish_command(), iid, expected, random_word(), random_word()});
 }
 
 void Partition::on_answer(Answered& answer) {
@@ -371,17 +198,16 @@ void Partition::on_answer(Answered& answer) {
     }
 }
 
-std::vector<domain::Peers::Peer> Partition::peers() const {
-    std::map<std::string, domain::Peers::Peer> nodes;
-    nodes[settings_.node_id] = {settings_.node_id, settings_.address, retired_};
-    for (const auto& [iid, lease] : leases_) {
-        const std::string node(node_of(iid));
-        if (lease.state == "dead" || node == settings_.node_id) { continue; }
-        nodes[node] = {node, lease.address, lease.state == "drain"};
+// What the views hold or doubt, and whose time is over; the rest stays on the list.
+void Partition::run_views() {
+    views_due_ = Instant::max();
+    for (const auto& wire : std::exchange(timed_views_, {})) {
+        Channel* channel = find(wire);
+        if (channel == nullptr) { continue; }
+        domain::MembersChanged changes;
+        channel->view.on_deadline(settings_, now(), changes);
+        tell_members(*channel, std::move(changes));
     }
-    std::vector<domain::Peers::Peer> out;
-    for (auto& [id, node] : nodes) { out.push_back(std::move(node)); }
-    return out;
 }
 
 bool Partition::ended() const {
@@ -396,11 +222,7 @@ std::optional<Instant> Partition::next_deadline() const {
     if (up_ && state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
     if (!lingers_.empty() && !blind()) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
     // R13: what is held does not run out while this node cannot hear that it is stated anew.
-    for (const auto& wire : blind() ? std::set<std::string>() : timed_views_) {
-        const auto it = channels_.find(wire);
-        if (it == channels_.end()) { continue; }
-        if (const auto due = it->second->view.next_deadline()) { next = std::min(next, *due); }
-    }
+    if (!blind()) { next = std::min(next, views_due_); }
     return next;
 }
 
@@ -408,16 +230,7 @@ void Partition::on_deadline() {
     if (now() >= next_tick_) { next_tick_ = now() + settings_.heartbeat / 2; }
     consider_reach();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
-    for (const auto& wire : blind() ? std::set<std::string>() : std::set<std::string>(timed_views_)) {
-        Channel* channel = find(wire);
-        if (channel == nullptr || !channel->view.next_deadline()) {
-            timed_views_.erase(wire);
-            continue;
-        }
-        domain::MembersChanged changes;
-        channel->view.on_deadline(settings_, now(), changes);
-        tell_members(*channel, std::move(changes));
-    }
+    if (!blind() && now() >= views_due_) { run_views(); }
     run_out_lingers();
     // A chain that does not reach what its snapshot promised has lost something.
     for (const auto& wire : std::set<std::string>(catching_up_)) {

@@ -46,7 +46,7 @@ class Partition {
     void on(domain::Erase& call, const std::string& wire);
     void on(domain::Acknowledge& call, const std::string& wire);
 
-    // --- partition.cpp: lease, contact, the others ---
+    // --- partition.cpp: contact and answers; partition_lease.cpp: the lease and the others ---
     void start();
     void on_up(const std::string& server);
     void on_down();
@@ -60,10 +60,10 @@ class Partition {
     bool peers_changed() { return std::exchange(peers_changed_, false); }
     // A live lease states other constants: this node must not run.
     const std::optional<std::string>& mismatch() const { return mismatch_; }
+    // How long there was no answer.
+    Duration away(Instant at) const { return state_ == State::ended || !last_answer_ ? 0s : at - *last_answer_; }
     // Known to Redis, and not without an answer for half a lease.
-    bool ready(Instant at) const {
-        return state_ == State::ended || (registered_ && last_answer_ && at - *last_answer_ < settings_.lease / 2);
-    }
+    bool ready(Instant at) const { return state_ == State::ended || (registered_ && away(at) < settings_.lease / 2); }
     const LeaveCounts& leaves() const { return leaves_; }
     std::string channel_key(std::string_view wire) const { return base_ + "c:" + std::string(wire); }
 
@@ -159,6 +159,9 @@ class Partition {
     bool blind() const;
     bool blind(const Channel& channel) const { return blind() || channel.state != Channel::State::live; }
     void consider_reach();
+    void run_views();
+
+    // partition_lease.cpp
     void on_lease_answer(Flight& flight, const codec::resp::Value& value);
     void on_leases(const codec::resp::Value& list);
     void new_incarnation(bool in_doubt);
@@ -175,6 +178,8 @@ class Partition {
     void on_applied(Flight& flight, const codec::resp::Value& value);
     void mark(Channel& channel, const std::string& user);
     void drop(Channel& channel, const std::string& user);
+    bool entered(const Channel& channel, const std::string& user, const Own& own) const;
+    void tell_if_entered(Channel& channel, const std::string& user, Own& own);
     void tell_entered(Channel& channel, const std::string& user, Own& own);
     void run_out_lingers();
     std::vector<std::string> operation(Channel& channel, const std::string& user, Op& op);
@@ -258,7 +263,8 @@ class Partition {
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
     std::set<std::string> idle_;             // Perhaps nobody wants them any more.
-    std::set<std::string> timed_views_;      // With a deadline.
+    std::set<std::string> timed_views_;      // With a deadline ...
+    Instant views_due_ = Instant::max();     // ... none of them before this.
 
     std::uint64_t serial_ = 0, sync_serial_ = 0, read_serial_ = 0;
     std::map<Token, Pending> pending_;

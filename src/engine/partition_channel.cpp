@@ -1,6 +1,6 @@
 // Listening to a channel: subscribe, take a snapshot, follow the chain, and look now and then whether it is whole.
 
-#include <charconv>
+#include <algorithm>
 
 #include "engine/partition.h"
 #include "engine/scripts.h"
@@ -13,13 +13,6 @@ constexpr std::uint32_t kSyncsMax = 16;      // Snapshots asked for at once, of 
 constexpr std::size_t kBufferMax = 4096;     // Deltas that wait for a snapshot; then a later one is asked for.
 constexpr std::size_t kLookMax = 64;         // Positions in one META.
 constexpr std::size_t kLooksMax = 4;         // METAs in one heartbeat.
-
-std::int64_t to_number(const codec::resp::Value& value) {
-    if (value.kind == codec::resp::Value::Kind::integer) { return value.integer; }
-    std::int64_t number = 0;
-    std::from_chars(value.text.data(), value.text.data() + value.text.size(), number);
-    return number;
-}
 
 }  // namespace
 
@@ -105,7 +98,10 @@ void Partition::tell_listening(Channel& channel, bool stale) {
 }
 
 void Partition::tell_members(Channel& channel, domain::MembersChanged changes) {
-    if (channel.view.next_deadline()) { timed_views_.insert(channel.wire); }
+    if (const auto due = channel.view.next_deadline()) {
+        timed_views_.insert(channel.wire);
+        views_due_ = std::min(views_due_, *due);
+    }
     if (!channel.told || (changes.joins.empty() && changes.updates.empty() && changes.leaves.empty())) { return; }
     changes.channel = channel.ref;
     tell(std::move(changes));
@@ -239,11 +235,7 @@ void Partition::try_live(Channel& channel) {
     }
     enter(channel, Channel::State::live);
     if (channel.listened && !channel.told) { tell_listening(channel, false); }
-    for (auto& [user, own] : channel.own) {
-        if (own.held && own.acked && owed_.contains({channel.wire, user}) && channel.view.in_redis(user)) {
-            tell_entered(channel, user, own);
-        }
-    }
+    for (auto& [user, own] : channel.own) { tell_if_entered(channel, user, own); }
 }
 
 void Partition::on_delta(Channel& channel, Delta& delta) {
@@ -277,10 +269,7 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
             own.lingering = false;
             mark(channel, op.user);
         }
-        if (channel.state == Channel::State::live && own.held && own.acked && owed_.contains({channel.wire, op.user}) &&
-            channel.view.in_redis(op.user)) {
-            tell_entered(channel, op.user, own);
-        }
+        tell_if_entered(channel, op.user, own);
     }
     if (channel.state == Channel::State::syncing) { try_live(channel); }
     pump();

@@ -2,7 +2,6 @@
 // the log as delivered (`chain`) moves by announcements and by what a read finds; both continue it or break it.
 
 #include <algorithm>
-#include <charconv>
 
 #include "engine/partition.h"
 #include "engine/scripts.h"
@@ -15,11 +14,7 @@ constexpr std::size_t kRecentMax = 64;       // Ids by which a repeated announce
 constexpr std::size_t kEarlyMax = 4096;
 constexpr std::uint32_t kPageTriesMax = 8;
 
-std::uint64_t to_offset(std::string_view text) {
-    std::uint64_t value = 0;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-}
+std::uint64_t to_offset(const codec::resp::Value& value) { return static_cast<std::uint64_t>(to_number(value)); }
 
 struct Entries {
     std::deque<Message> messages;            // Oldest first.
@@ -31,7 +26,7 @@ Entries decode_entries(const codec::resp::Value& list, bool reverse) {
     Entries out;
     for (std::size_t i = 0; i + 3 < list.elements.size(); i += 4) {
         Message message;
-        message.offset = to_offset(list.elements[i].text);
+        message.offset = to_offset(list.elements[i]);
         message.id = list.elements[i + 1].text;
         if (!decode_body(list.elements[i + 3].text, message)) { continue; }
         if (reverse) {
@@ -114,7 +109,7 @@ void Partition::on_page_read(Pending& pending, const codec::resp::Value& value) 
         tell(domain::ReadAnswer{read.call, domain::ReadResult{}});
         return;
     }
-    const Position top{words[0].text, to_offset(words[1].text), words[2].text};
+    const Position top{words[0].text, to_offset(words[1]), words[2].text};
     // Where the channel is listened to, the answer must stand at the last message delivered. A read that announcements
     // have overtaken is made again, and one that is ahead of them is caught up with first.
     Channel* channel = find(pending.wire);
@@ -134,7 +129,7 @@ void Partition::on_page_read(Pending& pending, const codec::resp::Value& value) 
     if (read.since && read.since->offset > top.offset) { end = top; }
     const auto log = domain::History::restore(end, entries.before, std::move(entries.messages));
     const auto page = log.page({.since = read.since, .limit = read.limit, .reverse = read.reverse, .bytes_max = read.bytes_max});
-    const std::uint64_t acknowledged = to_offset(words[3].text);
+    const std::uint64_t acknowledged = to_offset(words[3]);
     if (page) {
         tell(domain::ReadAnswer{read.call, domain::ReadResult{*page, top, acknowledged}});
     } else {
@@ -234,7 +229,7 @@ void Partition::read_log(Channel& channel) {
 void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
     const auto& words = value.elements;
     channel.reading = false;
-    Position top{words[0].text, to_offset(words[1].text), words[2].text};
+    Position top{words[0].text, to_offset(words[1]), words[2].text};
     Entries entries = decode_entries(words[4], true);
     auto log = domain::History::restore(top, entries.before, entries.messages);
     const std::vector<Message> since = std::exchange(channel.since_read, {});
@@ -262,7 +257,7 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
         }
     }
     channel.log_behind.reset();
-    const std::uint64_t acknowledged = to_offset(words[3].text);
+    const std::uint64_t acknowledged = to_offset(words[3]);
     for (const auto& read : std::exchange(channel.reads_asked, {})) { answer(read, log, acknowledged); }
     replay_early(channel);
     if (channel.read_again || !channel.reads_next.empty()) {

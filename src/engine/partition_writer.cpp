@@ -2,22 +2,11 @@
 // the next operation sequence, sent again until it is answered.
 
 #include <algorithm>
-#include <charconv>
 
 #include "engine/partition.h"
 #include "engine/scripts.h"
 
 namespace starling::engine {
-
-namespace {
-
-std::uint64_t to_version(std::string_view text) {
-    std::uint64_t value = 0;
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-}
-
-}  // namespace
 
 void Partition::mark(Channel& channel, const std::string& user) {
     channel.dirty.insert(user);
@@ -43,12 +32,20 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
     if (!own.acked || own.update) { mark(channel, call.user_id); }
     want(channel);
     if (state_ == State::ended) { state_ = State::none; }
-    if (own.acked && channel.state == Channel::State::live && channel.view.in_redis(call.user_id)) {
-        tell_entered(channel, call.user_id, own);
-    } else if (!reach_told_) {
-        tell_entered(channel, call.user_id, own);
-    }
+    if (entered(channel, call.user_id, own) || !reach_told_) { tell_entered(channel, call.user_id, own); }
     pump();
+}
+
+// Redis has the user from here, the view shows it, and no removal is on its way.
+bool Partition::entered(const Channel& channel, const std::string& user, const Own& own) const {
+    if (!own.held || !own.acked || channel.state != Channel::State::live || !channel.view.in_redis(user)) { return false; }
+    return !flight_ || flight_->wire != channel.wire || std::none_of(flight_->ops.begin(), flight_->ops.end(), [&](const Op& op) {
+        return op.user == user && (op.kind == '-' || op.kind == 'c');
+    });
+}
+
+void Partition::tell_if_entered(Channel& channel, const std::string& user, Own& own) {
+    if (owed_.contains({channel.wire, user}) && entered(channel, user, own)) { tell_entered(channel, user, own); }
 }
 
 void Partition::tell_entered(Channel& channel, const std::string& user, Own& own) {
@@ -284,15 +281,12 @@ void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
             own.linger_unsaid = own.lingering && !settings_.off.r6;
         } else if (op.kind == 'l') {
             own.linger_unsaid = false;
-            if (own.lingering) { own.lingers_since = {value.elements[4].text, to_version(value.elements[5].text)}; }
+            if (own.lingering) { own.lingers_since = {value.elements[4].text, static_cast<std::uint64_t>(to_number(value.elements[5]))}; }
         } else if (op.kind == '-' || op.kind == 'c') {
             own.acked = false;
             digest_ -= static_cast<std::int64_t>(op.hash);
         }
-        if (own.held && own.acked && owed_.contains({channel->wire, op.user}) &&
-            channel->state == Channel::State::live && channel->view.in_redis(op.user)) {
-            tell_entered(*channel, op.user, own);
-        }
+        tell_if_entered(*channel, op.user, own);
         mark(*channel, op.user);             // What changed meanwhile; nothing where nothing did.
     }
 }

@@ -87,14 +87,8 @@ local function change(pub, ch, iid, ops, ep, tag)
     end
   end
   if #out > 0 then
-    if grew then
-      call('SADD', B..'ci:'..ch, iid)
-      call('SADD', B..'nc:'..iid, ch)
-    end
-    if call('HLEN', N) == 0 then
-      call('SREM', B..'ci:'..ch, iid)
-      call('SREM', B..'nc:'..iid, ch)
-    end
+    if grew then call('SADD', B..'nc:'..iid, ch) end
+    if call('HLEN', N) == 0 then call('SREM', B..'nc:'..iid, ch) end
     v = v + 1
     call('HSET', M, 'v', n2s(v), 't', tag)
     if call('HLEN', D) == 0 then call('PEXPIRE', M, 600000) else call('PERSIST', M) end
@@ -176,7 +170,6 @@ for _, ch in ipairs(call('SMEMBERS', C)) do
   end
   if #ops == 0 then
     call('SREM', C, ch)
-    call('SREM', B..'ci:'..ch, iid)
   else
     k = k + 1
     change(pub, ch, iid, ops, ep, tag .. k)

@@ -179,9 +179,14 @@ bool decode_body(std::string_view body, Message& message) {
 
 std::string_view node_of(std::string_view iid) { return iid.substr(0, iid.rfind('.')); }
 
-std::uint64_t number_of(std::string_view iid) {
-    const std::size_t dot = iid.rfind('.');
-    return dot == std::string_view::npos ? 0 : parse(iid.substr(dot + 1)).value_or(0);
+std::int64_t to_number(std::string_view text) {
+    std::int64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+}
+
+std::int64_t to_number(const codec::resp::Value& value) {
+    return value.kind == codec::resp::Value::Kind::integer ? value.integer : to_number(value.text);
 }
 
 }  // namespace starling::engine

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "codec/message.h"
+#include "codec/resp.h"
 
 namespace starling::engine {
 
@@ -88,8 +89,11 @@ std::string encode(const Announcement& announcement);
 std::string encode_body(const Message& message);
 bool decode_body(std::string_view body, Message& message);
 
+// A number as Redis answers it, as an integer or as text; 0 where it is none.
+std::int64_t to_number(std::string_view text);
+std::int64_t to_number(const codec::resp::Value& value);
+
 // An incarnation is "<node id>.<number>".
 std::string_view node_of(std::string_view iid);
-std::uint64_t number_of(std::string_view iid);
 
 }  // namespace starling::engine

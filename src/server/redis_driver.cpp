@@ -17,6 +17,8 @@ constexpr int kReadsInTurn = 16;
 RedisDriver::RedisDriver(net::Transport& transport, engine::Engine& engine, std::shared_ptr<net::TlsContext> tls)
     : transport_(transport), engine_(engine), tls_(std::move(tls)) {}
 
+bool RedisDriver::owns(net::ConnectionId connection) const { return links_.contains(key_of(connection)); }
+
 void RedisDriver::perform(engine::Output& output) {
     for (engine::Action& action : std::exchange(output.actions, {})) { perform_one(action); }
 }

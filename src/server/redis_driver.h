@@ -16,6 +16,7 @@ class RedisDriver {
     // `tls`: a client's context, for links that want it.
     RedisDriver(net::Transport& transport, engine::Engine& engine, std::shared_ptr<net::TlsContext> tls);
 
+    bool owns(net::ConnectionId connection) const;
     // False: not a connection of this driver. Otherwise `events` has grown by what the engine had to say.
     bool on_event(const net::Event& event, Now now, domain::EngineEvents& events);
     // Performs what a call to the engine has asked for.

@@ -270,6 +270,8 @@ void ShardLoop::watch_engine() {
         log::error("cannot go on", {{"reason", *why}});
         ::kill(::getpid(), SIGTERM);
     }
+    const Duration shed_after = runtime_->config.cluster.shed_after_ms * 1ms;
+    if (shed_after > 0s && engine_->away(now_) > shed_after) { shard_.on_shed(now_, effects_); }
     const bool ready = engine_->ready(now_);
     if (ready == engine_ready_) { return; }
     engine_ready_ = ready;
@@ -317,7 +319,9 @@ void ShardLoop::run() {
         shared_.mailboxes[identity_.index]->drain(posts_);
         for (Post& post : posts_) { on_post(post); }
         for (const net::Event& event : events_) {
-            if (!crowded || event.kind != net::Event::Kind::readable) { on_event(event); }
+            // Redis is read all the same: a link that is not would be taken for dead.
+            const bool waits = crowded && event.kind == net::Event::Kind::readable;
+            if (!waits || (driver_ && driver_->owns(event.connection))) { on_event(event); }
         }
         while (!timers_.empty() && timers_.top().at <= now_.instant) {
             const Timer timer = timers_.top();

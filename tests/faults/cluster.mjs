@@ -154,8 +154,9 @@ export const bounds = {
 };
 
 export class Cluster {
-    static async start({ nodes = 3, shards = 1, redis } = {}) {
+    static async start({ nodes = 3, shards = 1, redis, flags = [] } = {}) {
         const cluster = new Cluster();
+        cluster.more = flags;
         cluster.ids = 1000;
         cluster.people = [];
         cluster.shards = shards;
@@ -180,6 +181,7 @@ export class Cluster {
             '--server.drain.delay_ms=200',
             '--server.drain.window_ms=1500',
             `--server.shards=${this.shards}`,
+            ...this.more,
         ];
     }
 

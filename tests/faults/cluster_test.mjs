@@ -2,7 +2,7 @@
 // What any node of a cluster answers for all of them, without a fault: typing, notifications, users, channels, messages to a connection,
 // presence read where nobody listens, resume on another node. Two, four and six nodes on one Redis.
 import { alone, assert, eventually, fresh, main, quiet } from '../protocol/harness.mjs';
-import { Cluster, Redis } from './cluster.mjs';
+import { Cluster, Redis, constants } from './cluster.mjs';
 
 if (process.argv.includes('--help')) {
     console.log('usage: cluster_test.mjs [--binary PATH] [--only TEXT] [--test-timeout MS]');
@@ -102,6 +102,7 @@ story('any node answers for the whole cluster', async (nodes) => {
     assert.equal((await nodes[2].get(`/v1/channels/${path(channel)}/presence/count`)).json.count, 2);
     const listed = await nodes[2].get('/v1/nodes');
     assert.equal(listed.json.nodes.length, 3);
+    for (const { leaseAgeMs } of listed.json.nodes) assert.ok(leaseAgeMs >= 0 && leaseAgeMs < constants.lease, `${leaseAgeMs}`);
     assert.equal(listed.json.nodes.reduce((sum, n) => sum + n.connections, 0), 3);
 });
 

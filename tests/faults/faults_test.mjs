@@ -20,12 +20,12 @@ const shards = Number(option('shards', '2'));
 const everywhere = ['standalone', 'sentinel', 'cluster'];
 
 // `on`: the forms of Redis where the story can be told; those with a proxy between node and Redis need `standalone`.
-function fault(name, story, { nodes = 3, on = ['standalone'] } = {}) {
+function fault(name, story, { nodes = 3, on = ['standalone'], flags = [] } = {}) {
     for (const form of forms.filter((f) => on.includes(f))) {
         for (let n = 1; n <= repeat; n += 1) {
             alone(`${form}: ${name}${repeat > 1 ? ` (${n})` : ''}`, async () => {
                 const redis = form === 'standalone' ? undefined : await Topology.start(form);
-                const cluster = await Cluster.start({ nodes, shards, redis });
+                const cluster = await Cluster.start({ nodes, shards, redis, flags });
                 try {
                     await story(cluster);
                     cluster.check();
@@ -254,6 +254,18 @@ fault('F14 Redis ends our pub/sub connection: no silent gap', async (cluster) =>
     await cluster.agree(room, ['watch0', 'watch1', 'a'], 5000);
     assert.deepEqual(events(stay, since), []);
 }, { nodes: 2, on: everywhere });
+
+fault('a node without Redis for longer than shed_after_ms sends its clients away with 4010', async (cluster) => {
+    const { stay } = await crowd(cluster, { members: [['a', 1, {}]], watchers: 1 });
+    const before = cluster.people.find((p) => p.user === 'a').connects;
+    const alone = await cluster.nodes[1].connect('alone');
+    cluster.proxies[1].cut();
+    await alone.closesWith(4010, 1500 + constants.heartbeat * 3 + 1000);
+    cluster.nodes[1].down = true;            // As a load balancer that reads /health/ready.
+    await cluster.until(() => cluster.people.find((p) => p.user === 'a').connects > before, 5000, 'a is on the other node');
+    await cluster.agree(room, ['watch0', 'a'], 5000);
+    assert.equal(stay[0].of(room, 'leave', 'a').length, 0, 'who came back in time never left');
+}, { nodes: 2, flags: ['--cluster.shed_after_ms=1500'] });
 
 fault('plain PUBLISH in Redis reaches subscribers on every node, and one connection', async (cluster) => {
     const { stay } = await crowd(cluster, { watchers: 2 });
