@@ -1,4 +1,4 @@
-// Figures of a cluster on one Redis: what an idle cluster costs Redis with few and with many connections, and how long a
+// Figures of a cluster on one Redis, as bench/results/cluster-figures.json keeps them: what an idle cluster costs Redis with few and with many connections, and how long a
 // message and a join take to another node compared with the same node.
 // usage: node bench/cluster_figures.mjs build/release/starling [--nodes 4] [--connections 1000,15000] [--seconds 10]
 // Clients, gateways and Redis share the machine; operations and CPU seconds are steady, times are not.
@@ -6,6 +6,7 @@ import { spawn, execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createRequire } from 'node:module';
+import { cpus, release, totalmem } from 'node:os';
 
 const WebSocket = createRequire(new URL('../tests/package.json', import.meta.url))('ws');
 const option = (name, fallback) => {
@@ -128,5 +129,8 @@ for (let i = 0; i < 100; i += 1) {
 await pause(500);
 const figures = Object.fromEntries(Object.entries(times).map(([name, values]) =>
     [name, { count: values.length, p50: percentile(values, 0.5), p99: percentile(values, 0.99) }]));
-console.log(JSON.stringify({ nodes, idle, milliseconds: figures }, null, 2));
+const machine = `${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, ${ask('INFO', 'server').match(/redis_version:(\S+)/)[1]} Redis`;
+const commit = execFileSync('git', ['describe', '--always', '--dirty']).toString().trim();
+const command = `node bench/cluster_figures.mjs build/release/starling ${process.argv.slice(3).join(' ')}`.trim();
+console.log(JSON.stringify({ machine, commit, command, nodes, idle, milliseconds: figures }, null, 2));
 process.exit(0);

@@ -1,7 +1,7 @@
 // Drives the machine alone on virtual time: no promises, no timers, so a seed gives one run.
 import { due, initial, step } from '../src/machine';
 import { Do, Ev, type Command, type Event, type State } from '../src/machine_types';
-import { Cable, type Gateway, type Json, type Time } from './sim';
+import { Cable, Gateway, Time, type Json } from './sim';
 
 export class Driver {
     state: State;
@@ -97,4 +97,13 @@ export class Driver {
 // A state as text, maps included, so that two can be compared.
 function picture(value: unknown): string {
     return JSON.stringify(value, (_, one) => one instanceof Map ? { map: [...one] } : one === Infinity ? 'inf' : one === undefined ? 'undef' : one);
+}
+
+// One client, its gateway and the time they share; the machine must leave its input as it was.
+export function world(kind?: (channel: string) => 'history' | 'plain' | 'latest', settings: Json = {}): { time: Time; gateway: Gateway; ada: Driver } {
+    const time = new Time();
+    const gateway = new Gateway(time, kind);
+    const ada = new Driver(time, gateway, 'ada', settings);
+    ada.pure = true;
+    return { time, gateway, ada };
 }
