@@ -31,6 +31,7 @@ if (!existsSync(join(here, 'node_modules/esbuild'))) { await run('npm', 'ci', '-
 
 let passed = 0;
 let failed = 0;
+let skipped = 0;
 function note(name, ok) {
     if (ok) { passed += 1; } else { failed += 1; }
     console.log(`${ok ? 'ok' : 'not ok'} ${name}`);
@@ -50,9 +51,16 @@ const checks = {
         failed += count('fail') + count('cancelled') + count('skipped');
         if (!ok && failed === 0) { failed = 1; }
     },
+    nodes: async () => {
+        const { ok, text } = await run(process.execPath, 'tools/nodes.mjs');
+        const count = (word) => text.match(new RegExp(`^${word}  +Node`, 'gm'))?.length ?? 0;
+        passed += count('ok');
+        skipped += count('skip');
+        failed += ok ? 0 : Math.max(1, count('FAIL'));
+    },
 };
 for (const [name, check] of Object.entries(checks)) {
     if (!options.only || options.only.split(',').includes(name)) { await check(); }
 }
-console.log(`${passed} passed, ${failed} failed`);
+console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
 process.exitCode = failed ? 1 : 0;

@@ -9,7 +9,8 @@ import { build } from 'esbuild';
 const here = join(dirname(fileURLToPath(import.meta.url)), '..');
 const names = process.argv.slice(2);
 const entries = readdirSync(join(here, 'test')).filter((name) => /\.test\.tsx?$/.test(name) && (!names.length || names.some((one) => name.startsWith(one))));
-const out = join(here, 'node_modules/.tests');
+// A folder for each version of Node, so that several run at once.
+const out = join(here, 'node_modules/.tests', process.version);
 rmSync(out, { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 await build({
