@@ -95,10 +95,11 @@ export class Cable {
 
 export interface Redis { port: number; child: ChildProcess; stop(): Promise<void> }
 
-// Keeps nothing on disk: a new one on the same port has lost all that the old one had.
-export async function startRedis(port?: number): Promise<Redis> {
+// Keeps nothing on disk, unless there is a folder to keep it in: a new one on the same port has lost all that the old one had.
+export async function startRedis(port?: number, folder?: string): Promise<Redis> {
     const at = port ?? await freePort();
-    const child = spawn('redis-server', ['--port', String(at), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
+    const keeps = folder === undefined ? ['--appendonly', 'no'] : ['--appendonly', 'yes', '--appendfsync', 'always', '--dir', folder];
+    const child = spawn('redis-server', ['--port', String(at), '--bind', '127.0.0.1', '--save', '', ...keeps], { stdio: 'ignore' });
     running.add(child);
     const exited = new Promise<void>((gone) => { child.once('exit', () => { running.delete(child); gone(); }); });
     await until(() => new Promise((up) => {
@@ -106,6 +107,21 @@ export async function startRedis(port?: number): Promise<Redis> {
         probe.on('error', () => up(false));
     }), 'redis does not listen');
     return { port: at, child, stop: async () => { child.kill('SIGKILL'); await exited; } };
+}
+
+// A primary, two replicas and three sentinels; their program takes one command a line and answers each by a line.
+export async function startSentinel(): Promise<{ url: string; say(words: string): Promise<any>; stop(): void }> {
+    const child = spawn('python3', [join(process.cwd(), '../../tests/faults/topologies.py'), 'sentinel'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    running.add(child);
+    child.once('exit', () => running.delete(child));
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const answer = async (): Promise<any> => JSON.parse((await lines.next()).value as string);
+    const { url } = await answer();
+    return {
+        url,
+        say: (words) => { child.stdin.write(`${words}\n`); return answer(); },
+        stop: () => { child.stdin.end(); },
+    };
 }
 
 export async function freePort(): Promise<number> {
