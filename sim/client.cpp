@@ -74,7 +74,7 @@ void Client::tick() {
     if (!current_ || !current_->connected) { return; }
     if (!world_.quiet()) {
         do_something();
-    } else if (rng_.below(4) == 0 && world_.publishes_in_quiet()) {
+    } else if (rng_.below(8) == 0 && world_.publishes_in_quiet()) {
         publish();
     }
 }

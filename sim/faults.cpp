@@ -22,7 +22,7 @@ void World::redis_goes(Duration down, bool keep_data, bool silent) {
     for (auto& link : links_) { if (link->server == old) { link->connection.reset(); } }
     std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
     if (!keep_data) { loss(); }
-    next->describes = options_.trace;
+    next->describes = options_.traces();
     servers_.push_back(std::move(next));
 }
 
@@ -39,7 +39,7 @@ void World::fail_over(Duration lost, Duration down, bool silent) {
     std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
     loss();
     lost_.push_back({now() - lost - 100ms, now()});
-    next->describes = options_.trace;
+    next->describes = options_.traces();
     servers_.push_back(std::move(next));
 }
 

@@ -118,7 +118,7 @@ void World::serve(std::uint32_t id) {
         }
         if (step->script) { record_.lives[{link.node, link.life}].contact[link.shard].push_back(now()); }
         if (step->name.ends_with("subscribe")) { link.pubsub = true; }
-        if (options_.trace && step->name != "publish" && step->name != "spublish") {
+        if (options_.traces() && step->name != "publish" && step->name != "spublish") {
             trace("redis < node ", std::to_string(link.node), " link ", std::to_string(id), " ", step->text, lose ? " (reply lost)" : "");
         }
         push_out(link.server);
@@ -137,7 +137,7 @@ void World::push_out(std::uint32_t server) {
             trace("redis drops a push to link ", std::to_string(id));
             continue;
         }
-        if (options_.trace) {
+        if (options_.traces()) {
             std::string shown = outgoing.bytes.substr(0, 400);
             for (std::size_t at = 0; (at = shown.find("\r\n", at)) != std::string::npos;) { shown.replace(at, 2, " "); }
             trace("redis > node ", std::to_string(links_[id]->node), " link ", std::to_string(id), " ", shown);

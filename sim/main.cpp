@@ -30,6 +30,7 @@ constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--
   --seed S     without --seeds: this one alone
   --off R4     with a rule of the protocol switched off
   --trace      print all that happens
+  --digest     print a hash of all that happens, the same for two builds that do the same
   --shrink     leave out faults as long as the seed still fails
   --file FILE  each line of it is the options of one run
 )";
@@ -44,6 +45,7 @@ bool change(Options& options, const std::string& name, const std::string& value)
     else if (name == "--tabs") { options.tabs = number(); }
     else if (name == "--channels") { options.channels = number(); }
     else if (name == "--active-ms") { options.active = Duration(1ms) * number(); }
+    else if (name == "--quiet-ms") { options.quiet = Duration(1ms) * number(); }
     else if (name == "--drift") { options.drift = number() != 0; }
     else if (name == "--sharded") { options.sharded = number() != 0; }
     else if (name == "--operations-max") { options.operations_max = number(); }
@@ -72,6 +74,7 @@ Options options_of(const Asked& asked, std::uint64_t seed) {
     }
     for (const auto& [name, value] : asked.changes) {
         if (name == "--trace") { options.trace = true; }
+        else if (name == "--digest") { options.digest = true; }
         else if (name != "--mode" && name != "--memory" && !change(options, name, value)) {
             std::fprintf(stderr, "%s %s?\n%s", name.c_str(), value.c_str(), kUsage);
             std::exit(2);
@@ -97,7 +100,9 @@ std::uint64_t run_seeds(const Asked& asked, std::uint64_t first, std::uint64_t e
     std::uint64_t failed = 0;
     for (std::uint64_t seed = first; seed < end; seed += step) {
         Options options = options_of(asked, seed);
-        auto found = World(options, host).run();
+        World world(options, host);
+        auto found = world.run();
+        if (options.digest) { std::printf("%llu %016llx\n", static_cast<unsigned long long>(seed), static_cast<unsigned long long>(world.digest())); }
         if (!found) { continue; }
         ++failed;
         if (asked.shrink) {
@@ -141,7 +146,7 @@ bool parse(const std::vector<std::string>& words, Asked& asked) {
     bool seeds_given = false, seed_given = false;
     for (std::size_t i = 0; i < words.size(); ++i) {
         const auto& word = words[i];
-        if (word == "--trace" || word == "--memory") { asked.changes.emplace_back(word, ""); continue; }
+        if (word == "--trace" || word == "--digest" || word == "--memory") { asked.changes.emplace_back(word, ""); continue; }
         if (word == "--shrink") { asked.shrink = true; continue; }
         if (i + 1 == words.size()) { return false; }
         const auto& value = words[++i];

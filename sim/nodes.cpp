@@ -4,6 +4,7 @@
 #include "describe.h"
 #include "engine/cluster.h"
 #include "engine/memory.h"
+#include "json_frame.h"
 #include "world.h"
 
 namespace starling::sim {
@@ -244,7 +245,7 @@ void World::wake(std::uint32_t index, std::uint64_t life, std::uint32_t shard) {
 void World::take(Node& node, std::uint32_t shard, engine::Output& output) {
     Box& box = node.boxes[shard];
     for (auto& event : output.events) {
-        if (options_.trace) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " engine: ", describe(event)); }
+        if (options_.traces()) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " engine: ", describe(event)); }
         box.shard->on_engine(event, node_now(node), box.effects);
     }
     for (auto& action : output.actions) { act(node, shard, action); }
@@ -271,9 +272,10 @@ void World::probe(Node& node, std::uint32_t shard, domain::SessionId session) {
 void World::perform(Node& node, std::uint32_t shard, domain::Effect& effect) {
     Box& box = node.boxes[shard];
     if (auto* send = std::get_if<domain::Send>(&effect)) {
-        to_client(node, shard, send->session, send->text);
+        to_client(node, shard, send->session, std::make_shared<const JsonFrame>(std::string(send->text.view())));
     } else if (auto* fanout = std::get_if<domain::Fanout>(&effect)) {
-        for (const auto session : fanout->sessions) { to_client(node, shard, session, fanout->text); }
+        const auto frame = std::make_shared<const JsonFrame>(std::string(fanout->text.view()));
+        for (const auto session : fanout->sessions) { to_client(node, shard, session, frame); }
     } else if (auto* close = std::get_if<domain::Close>(&effect)) {
         if (Wire* wire = wire_of(node, shard, close->session)) { server_closes(*wire, close->code); }
     } else if (auto* hold = std::get_if<domain::HoldInput>(&effect)) {
@@ -293,7 +295,7 @@ void World::perform(Node& node, std::uint32_t shard, domain::Effect& effect) {
         probe(node, shard, asked->session);
     } else if (auto* ask = std::get_if<domain::AskEngine>(&effect)) {
         engine::Output output;
-        if (options_.trace) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " asks: ", describe(*ask->call)); }
+        if (options_.traces()) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " asks: ", describe(*ask->call)); }
         box.engine->on_call(*ask->call, node_now(node), output);
         take(node, shard, output);
     }

@@ -47,6 +47,8 @@ struct Options {
     std::set<std::uint32_t> leave_out;       // Faults by their number.
     engine::Ablation off;
     bool trace = false;
+    bool digest = false;                     // A hash of the trace, to compare two builds by.
+    bool traces() const { return trace || digest; }
 
     // The timing of the protocol.
     Duration heartbeat = 1s, linger = 5s, lease = 8500ms;

@@ -73,7 +73,12 @@ struct ScriptBindings {
         for (int i = 1; i <= count; ++i) {
             if (lua_type(lua, i) == LUA_TNUMBER) {
                 char text[64];
-                const int size = std::snprintf(text, sizeof text, "%.17g", lua_tonumber(lua, i));
+                const double number = lua_tonumber(lua, i);
+                if (std::abs(number) < 1e15 && std::floor(number) == number) {
+                    words.push_back(std::to_string(static_cast<std::int64_t>(number)));
+                    continue;
+                }
+                const int size = std::snprintf(text, sizeof text, "%.17g", number);
                 words.emplace_back(text, static_cast<std::size_t>(size));
             } else if (lua_type(lua, i) == LUA_TSTRING) {
                 std::size_t size = 0;
@@ -230,6 +235,7 @@ end
 
 ScriptHost::ScriptHost() : lua_(luaL_newstate()) {
     luaL_openlibs(lua_);
+    lua_gc(lua_, LUA_GCSETPAUSE, 1000);      // Little is alive between two scripts.
     lua_newtable(lua_);
     const auto bind = [&](const char* name, lua_CFunction function) {
         lua_pushlightuserdata(lua_, this);

@@ -9,9 +9,11 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
+#include "base/hash.h"
 #include "redis_reply.h"
 
 namespace starling::sim {
@@ -44,10 +46,9 @@ class Store {
     bool erase(std::string_view name, std::int64_t now_ms);
     void clear() { keys_.clear(); }
     std::size_t size() const { return keys_.size(); }
-    const std::map<std::string, Key, std::less<>>& keys() const { return keys_; }
 
  private:
-    std::map<std::string, Key, std::less<>> keys_;
+    std::unordered_map<std::string, Key, StringHash, std::equal_to<>> keys_;   // Nothing depends on its order.
 };
 
 // One call of a command on a store.

@@ -170,19 +170,18 @@ Wire* World::wire_of(Node& node, std::uint32_t shard, domain::SessionId session)
     return it == wires.end() ? nullptr : wires_[it->second].get();
 }
 
-void World::to_client(Node& node, std::uint32_t shard, domain::SessionId session, const SharedBytes& text) {
+void World::to_client(Node& node, std::uint32_t shard, domain::SessionId session, const std::shared_ptr<const JsonFrame>& frame) {
     Wire* wire = wire_of(node, shard, session);
     if (wire == nullptr) { return; }
-    const JsonFrame frame{std::string(text.view())};
-    if (wire->client == kProbeClient) { return on_probe(*wire, frame); }
-    observe(*wire, frame);
+    if (wire->client == kProbeClient) { return on_probe(*wire, *frame); }
+    observe(*wire, *frame);
     if (wire->silent || !wire->client_open) { return; }
     wire->to_client = std::max(wire->to_client, now() + delay());
-    schedule_.at(wire->to_client, [this, id = wire->id, text] {
+    schedule_.at(wire->to_client, [this, id = wire->id, frame] {
         const Wire& reached = *wires_[id];
         if (reached.silent || !reached.client_open) { return; }
-        trace("client ", std::to_string(reached.client), " wire ", std::to_string(id), " < ", std::string(text.view()));
-        clients_[reached.client]->on_frame(id, JsonFrame{std::string(text.view())});
+        trace("client ", std::to_string(reached.client), " wire ", std::to_string(id), " < ", frame->whole());
+        clients_[reached.client]->on_frame(id, *frame);
     });
 }
 

@@ -1,8 +1,10 @@
 // The phases of a run, and the world's small things.
 #include "world.h"
 
+#include <algorithm>
 #include <cstdio>
 
+#include "base/hash.h"
 #include "checks.h"
 #include "client.h"
 
@@ -19,7 +21,7 @@ World::World(Options options, ScriptHost& host)
     : options_(std::move(options)), host_(host), rng_(options_.seed * 0x9e3779b97f4a7c15ULL + 77),
       settings_(make_settings()), faults_(draw_faults(options_)), nodes_(options_.nodes), tags_(engine::make_tags(options_.partitions)) {
     servers_.push_back(std::make_unique<RedisModel>(redis_options(), random_run_id(), host_));
-    servers_.back()->describes = options_.trace;
+    servers_.back()->describes = options_.traces();
     for (std::uint32_t i = 0; i < options_.tabs; ++i) {
         clients_.push_back(std::make_unique<Client>(*this, i, "u" + std::to_string(i % options_.users), options_.seed * 1000 + i));
     }
@@ -47,13 +49,15 @@ RedisOptions World::redis_options() const {
     RedisOptions out;
     out.version = options_.sharded ? "7.0.15" : "6.2.14";
     out.scan_whole = options_.scan_whole;
-    out.replica = true;
+    out.replica = std::ranges::any_of(faults_, [](const Fault& fault) { return fault.kind == FaultKind::redis_failover; });
     return out;
 }
 
 Duration World::delay() { return Duration(static_cast<std::int64_t>(50000 + rng_.below(rng_.below(20) == 0 ? 30000000 : 2000000))); }
 
 void World::print_trace(const std::string& text) {
+    if (options_.digest) { digest_ = hash64(text, digest_ + static_cast<std::uint64_t>(now().time_since_epoch().count())); }
+    if (!options_.trace) { return; }
     std::printf("%10.6f %s\n", std::chrono::duration<double>(now().time_since_epoch()).count(), text.c_str());
 }
 
@@ -93,8 +97,10 @@ std::optional<std::string> World::run() {
     run_until(faults_end_);
     trace("QUIET");
     quiet_ = true;
-    const auto slack = options_.lease * 2 + options_.heartbeat + options_.linger + 6 * options_.heartbeat + options_.silence;
-    const Instant end = faults_end_ + (options_.quiet > 0s ? options_.quiet : slack + slack / 10 + 5s);
+    // P1's bound: who died with the last fault is given up after a lease that is counted anew from it, and whom the views
+    // hold then is let go after the hold time; 10 % for the clocks, and what a few messages take.
+    const auto bound = options_.lease + (options_.lease + options_.heartbeat) + 2 * options_.heartbeat;
+    const Instant end = faults_end_ + (options_.quiet > 0s ? options_.quiet : bound + bound / 10 + 4s);
     publish_until_ = end - 6s;
     schedule_.at(end - 2s, [this] { probe_nodes(); });
     run_until(end);

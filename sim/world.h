@@ -100,6 +100,7 @@ class World {
 
     // Runs all phases. The first violation that was found, or nothing.
     std::optional<std::string> run();
+    std::uint64_t digest() const { return digest_; }
 
     // --- for clients ---
     const Options& options() const { return options_; }
@@ -128,7 +129,7 @@ class World {
     void compare_log(const std::string& channel, const Position& position, const std::deque<HeldMessage>& held, const std::string& who);
     void violation(std::string what);
     template <typename... Parts>
-    void trace(const Parts&... parts) { if (options_.trace) { print_trace((std::string() + ... + std::string(parts))); } }
+    void trace(const Parts&... parts) { if (options_.traces()) { print_trace((std::string() + ... + std::string(parts))); } }
     const std::string& node_id(std::uint32_t node) const { return nodes_[node].id; }
 
  private:
@@ -165,7 +166,7 @@ class World {
     // wires.cpp
     void deliver_frame(std::uint32_t wire, const std::string& frame);
     void end_session(Wire& wire, std::uint16_t code);
-    void to_client(Node& node, std::uint32_t shard, domain::SessionId session, const SharedBytes& text);
+    void to_client(Node& node, std::uint32_t shard, domain::SessionId session, const std::shared_ptr<const JsonFrame>& frame);
     void server_closes(Wire& wire, std::uint16_t code);
     void tell_client_closed(Wire& wire, std::uint16_t code);
     void feed_waiting(std::uint32_t wire);
@@ -213,6 +214,7 @@ class World {
     std::optional<Instant> last_loss_;
     std::vector<Interval> lost_;             // What was written in between was lost by a failover.
     std::optional<std::string> violation_;
+    std::uint64_t digest_ = 0;               // Of the trace, if it is wanted.
     Instant faults_end_{}, publish_until_{};
     struct ChainLink {
         std::string epoch, data;
