@@ -74,7 +74,7 @@ struct ScriptBindings {
             if (lua_type(lua, i) == LUA_TNUMBER) {
                 char text[64];
                 const double number = lua_tonumber(lua, i);
-                if (std::abs(number) < 1e15 && std::floor(number) == number) {
+                if (std::abs(number) < 1e15 && std::floor(number) == number && !std::signbit(number)) {
                     words.push_back(std::to_string(static_cast<std::int64_t>(number)));
                     continue;
                 }
