@@ -65,9 +65,14 @@ struct Rig {
             } else if (!silent.contains(peer.address)) {
                 peer.connected = true;
                 redis.on_connected(connect->link, now(), actions);
+                if (hanging_up.contains(peer.address)) {
+                    peer.open = false;
+                    redis.on_closed(connect->link, "reset by peer", now(), actions);
+                }
             }
         } else if (const auto* write = std::get_if<Write>(&action)) {
             Peer& peer = peers.at(write->link);
+            if (hanging_up.contains(peer.address)) { return; }
             EXPECT_TRUE(peer.connected && peer.open) << "a write to a link that is not open";
             peer.bytes += write->bytes.size();
             peer.reader.feed(write->bytes);
@@ -236,7 +241,7 @@ struct Rig {
     std::vector<RedisEvent> events;
     std::map<LinkId, Peer> peers;
     std::vector<std::string> connects;
-    std::set<std::string> refusing, silent, deaf;   // Addresses: no connection, no answer, no pushes.
+    std::set<std::string> refusing, silent, deaf, hanging_up;   // Addresses: no connection, no answer, no pushes, none for long.
     std::map<std::string, std::string> runs;
     std::string version = "7.0.15", mode = "standalone";
     Hook hook;

@@ -61,6 +61,29 @@ TEST(RedisSentinel, OneThatAnswersIsEnoughIfTheOthersAreGone) {
     EXPECT_EQ(server_of(rig.take<PartitionUp>()), "run-db1:6379");
 }
 
+TEST(RedisSentinel, OneThatHangsUpIsAskedEverMoreSeldomAndToldOnce) {
+    SentinelRig rig;
+    rig.start();
+    rig.hanging_up = {"s1:26379", "s2:26379", "s3:26379"};
+    std::vector<LinkId> open;
+    for (const auto& [link, peer] : rig.peers) {
+        if (peer.open && peer.address[0] == 's') { open.push_back(link); }
+    }
+    for (const LinkId link : open) {
+        if (rig.peers.at(link).open) { rig.close(link); }
+    }
+    rig.connects.clear();
+    rig.take<Finding>();
+    rig.pass(5s);
+    // Two connections to each of three, four a second each.
+    EXPECT_LT(rig.connects.size(), 250U);
+    EXPECT_THAT(rig.take<Finding>(), SizeIs(testing::Le(3U)));
+    rig.hanging_up.clear();
+    rig.name("db2:6379", {"s1", "s2", "s3"});
+    rig.pass(3s);
+    EXPECT_EQ(rig.take<PartitionUp>().size(), 8U);
+}
+
 TEST(RedisSentinel, FollowsASwitchAtOnce) {
     SentinelRig rig;
     rig.start();

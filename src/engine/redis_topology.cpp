@@ -183,7 +183,6 @@ void Redis::State::authenticate(Link& link, Turn& turn) {
 // A sentinel is given the password only if it asks for one: most have none.
 void Redis::State::greet_sentinel(Link& link, Turn& turn) {
     link.ready = true;
-    dialer_of(link) = Dialer{.link = link.id};
     if (link.kind == Link::Kind::polls) {
         poll_sentinel(*link.sentinel, turn);
     } else {
@@ -204,6 +203,8 @@ void Redis::State::poll_sentinels(Turn& turn) {
 
 void Redis::State::on_primary(Link& link, const Value& reply, Turn& turn) {
     Sentinel& sentinel = *link.sentinel;
+    // Only an answer ends the backoff: whoever takes a connection and hangs up would be asked without a pause.
+    dialer_of(link) = Dialer{.link = link.id};
     if (reply.kind == Value::Kind::error && error_code(reply.text) == "NOAUTH" && !link.authenticated &&
         !settings.password.empty()) {
         authenticate(link, turn);
@@ -229,6 +230,7 @@ void Redis::State::on_primary(Link& link, const Value& reply, Turn& turn) {
 }
 
 void Redis::State::on_sentinel_event(Link& link, const Value& push, Turn& turn) {
+    dialer_of(link) = Dialer{.link = link.id};
     if (push.kind == Value::Kind::error) {
         if (error_code(push.text) == "NOAUTH" && !link.authenticated && !settings.password.empty()) {
             authenticate(link, turn);
