@@ -1,7 +1,8 @@
 // A cluster of real processes: gateways, each behind its own proxy to Redis, and the people on them.
 import { spawn, execFile } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { readFile, readdir } from 'node:fs/promises';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,12 +19,30 @@ process.on('exit', () => {
     for (const child of running) child.kill('SIGKILL');
 });
 
-async function freePort() {
+export async function freePort() {
     const server = createServer();
     await new Promise((done) => server.listen(0, '127.0.0.1', done));
     const { port } = server.address();
     await new Promise((done) => server.close(done));
     return port;
+}
+
+// One command in one line of text, on a connection of its own: what may hang for long must not hold up anything else.
+export function inline(port, text) {
+    return new Promise((done) => {
+        const socket = createConnection(port, '127.0.0.1', () => socket.write(`${text}\r\n`));
+        socket.on('data', (bytes) => {
+            socket.destroy();
+            done(bytes.toString());
+        });
+        socket.on('error', (error) => done(`-${error.message}`));
+        socket.on('close', () => done('-closed'));
+    });
+}
+
+// How often the server ran each of these commands, those inside of scripts too.
+export function countCalls(info, ...names) {
+    return names.reduce((sum, name) => sum + Number(info.match(new RegExp(`cmdstat_${name}:calls=(\\d+)`))?.[1] ?? 0), 0);
 }
 
 // One redis-server, which a test may kill, stop and empty.
@@ -37,20 +56,32 @@ export class Redis {
         return redis;
     }
 
-    async launch() {
+    async launch({ answers = /PONG/ } = {}) {
         this.child = spawn(
             'redis-server',
-            ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', this.folder, ...this.words],
+            ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', this.folder, '--enable-debug-command', 'local', ...this.words],
             { stdio: 'ignore' },
         );
         const child = this.child;
         running.add(child);
         child.once('exit', () => running.delete(child));
-        await eventually(async () => (await this.ask('PING')).trim() === 'PONG', 5000, 'redis answers');
+        await eventually(async () => answers.test(await this.ask('PING')), 5000, 'redis answers');
+    }
+
+    until(look, what) {
+        return eventually(look, 20000, what);
     }
 
     flush() {
         return this.ask('FLUSHALL');
+    }
+
+    primary() {
+        return this.port;
+    }
+
+    async calls(...names) {
+        return countCalls(await this.ask('INFO', 'commandstats'), ...names);
     }
 
     publish(channel, payload) {
@@ -81,10 +112,10 @@ export class Redis {
 
 // Redis under Sentinel or in its cluster form, run by topologies.py: one command a line, one answer a line.
 export class Topology {
-    static async start(form) {
+    static async start(form, words = []) {
         const topology = new Topology();
         topology.form = form;
-        topology.child = spawn('python3', [join(here, 'topologies.py'), form], { stdio: ['pipe', 'pipe', 'inherit'] });
+        topology.child = spawn('python3', [join(here, 'topologies.py'), form, ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
         running.add(topology.child);
         topology.answers = [];
         topology.waiting = [];
@@ -120,6 +151,15 @@ export class Topology {
         return this.say('flush');
     }
 
+    async calls(...names) {
+        let sum = 0;
+        for (const { port } of this.servers.filter((s) => s.role !== 'sentinel')) {
+            const { answer } = await this.say('ask', port, 'INFO', 'commandstats');
+            sum += countCalls(answer ?? '', ...names);
+        }
+        return sum;
+    }
+
     // Of the channel's partition; known once somebody is present there.
     async slot(channel) {
         for (const { port } of this.servers.filter((s) => s.role !== 'sentinel')) {
@@ -142,11 +182,14 @@ export class Topology {
         this.child.stdin.end();
         await gone;
         running.delete(this.child);
+        for (const proxy of this.proxies ?? []) proxy.stop();
     }
 }
 
 // Short constants make a fault last seconds; their relations are those of the defaults.
-export const constants = { heartbeat: 200, lease: 2000, linger: 1000 };
+export const constants = process.argv.includes('--default-constants')
+    ? { heartbeat: 1000, lease: 8500, linger: 5000 }
+    : { heartbeat: 200, lease: 2000, linger: 1000 };
 export const bounds = {
     crash: constants.lease + 2 * constants.heartbeat + 1000,
     hold: constants.lease + constants.heartbeat,
@@ -154,9 +197,10 @@ export const bounds = {
 };
 
 export class Cluster {
-    static async start({ nodes = 3, shards = 1, redis, flags = [] } = {}) {
+    static async start({ nodes = 3, shards = 1, redis, flags = [], env = {} } = {}) {
         const cluster = new Cluster();
         cluster.more = flags;
+        cluster.env = env;
         cluster.ids = 1000;
         cluster.people = [];
         cluster.shards = shards;
@@ -174,7 +218,7 @@ export class Cluster {
     flags(i) {
         return [
             '--engine.type=redis',
-            `--redis.url=${this.redis.url ?? `redis://${this.proxies[i].address}`}`,
+            `--redis.url=${this.redis.urls?.[i] ?? this.redis.url ?? `redis://${this.proxies[i].address}`}`,
             `--cluster.heartbeat_ms=${constants.heartbeat}`,
             `--cluster.lease_ms=${constants.lease}`,
             `--presence.linger_ms=${constants.linger}`,
@@ -186,7 +230,7 @@ export class Cluster {
     }
 
     boot(i) {
-        return Server.start(this.flags(i));
+        return Server.start(this.flags(i), { env: this.env, ...this.options?.(i) });
     }
 
     // A node that takes connections, from `n` on; with `roam` false that one or none.
@@ -240,6 +284,16 @@ export class Cluster {
             const lacks = watchers.map((p) => `${p.user} lacks ${ids.filter((id) => !p.rooms.get(channel).ids.has(id)).length}`);
             return `all have ${ids.length} messages of ${channel}: ${lacks.join(', ')}`;
         });
+    }
+
+    // User-space memory of a node, in MB.
+    async memory(i) {
+        const text = await readFile(`/proc/${this.nodes[i].child.pid}/smaps_rollup`, 'utf8');
+        return Number(text.match(/^Pss:\s+(\d+)/m)[1]) / 1024;
+    }
+
+    async descriptors(i) {
+        return (await readdir(`/proc/${this.nodes[i].child.pid}/fd`)).length;
     }
 
     check() {

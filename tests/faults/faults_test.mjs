@@ -1,57 +1,11 @@
 #!/usr/bin/env node
 // The faults F1 to F14 on real processes: gateways, a real Redis in one of its three forms, proxies between them, and clients that
 // remember everything.
-import { alone, assert, main, pause } from '../protocol/harness.mjs';
-import { Cluster, Topology, bounds, constants } from './cluster.mjs';
+import { assert, main, pause } from '../protocol/harness.mjs';
+import { bounds, constants } from './cluster.mjs';
+import { crowd, events, everywhere, fault, room, usage } from './story.mjs';
 
-if (process.argv.includes('--help')) {
-    console.log('usage: faults_test.mjs [--binary PATH] [--form standalone,sentinel,cluster] [--only TEXT] [--repeat N] [--shards N] [--test-timeout MS]');
-    process.exit(0);
-}
-
-const option = (name, fallback) => {
-    const at = process.argv.indexOf(`--${name}`);
-    return at > 0 ? process.argv[at + 1] : fallback;
-};
-const repeat = Number(option('repeat', '1'));
-const forms = option('form', 'standalone').split(',');
-const shards = Number(option('shards', '2'));
-
-const everywhere = ['standalone', 'sentinel', 'cluster'];
-
-// `on`: the forms of Redis where the story can be told; those with a proxy between node and Redis need `standalone`.
-function fault(name, story, { nodes = 3, on = ['standalone'], flags = [] } = {}) {
-    for (const form of forms.filter((f) => on.includes(f))) {
-        for (let n = 1; n <= repeat; n += 1) {
-            alone(`${form}: ${name}${repeat > 1 ? ` (${n})` : ''}`, async () => {
-                const redis = form === 'standalone' ? undefined : await Topology.start(form);
-                const cluster = await Cluster.start({ nodes, shards, redis, flags });
-                try {
-                    await story(cluster);
-                    cluster.check();
-                } finally {
-                    await cluster.stop();
-                }
-            });
-        }
-    }
-}
-
-const room = 'doc:1';
-
-// `count` watchers that stay, one a node in turn, then members that the story plays with.
-async function crowd(cluster, { watchers = cluster.nodes.length, members = [] } = {}) {
-    const stay = [];
-    for (let i = 0; i < watchers; i += 1) {
-        stay.push(await cluster.person(`watch${i}`, { channels: [room], node: i % cluster.nodes.length }));
-    }
-    const play = [];
-    for (const [user, node, options] of members) play.push(await cluster.person(user, { channels: [room], node, ...options }));
-    await cluster.agree(room, cluster.people.map((p) => p.user));
-    return { stay, play, since: Date.now() };
-}
-
-const events = (people, since) => people.flatMap((p) => p.rooms.get(room).events.filter((e) => e.at > since).map((e) => `${p.user}: ${e.kind} ${e.user}`));
+usage('faults_test.mjs');
 
 fault('two nodes see each other join, type, speak and leave', async (cluster) => {
     const { stay } = await crowd(cluster);

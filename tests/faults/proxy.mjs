@@ -1,5 +1,6 @@
 // A TCP proxy that misbehaves on demand: between a node and its Redis, or a client and its node. Each pair of sockets
-// is a `Pipe` labelled by what goes through it, so that a fault can hit the pub/sub connection alone.
+// is a `Pipe` labelled by what goes through it, so that a fault can hit the pub/sub connection alone, or those of a primary's
+// replicas and sentinels (`peers`).
 import { createConnection, createServer } from 'node:net';
 
 class Pipe {
@@ -17,7 +18,8 @@ class Pipe {
 
     pump(from, to, way) {
         from.on('data', (bytes) => {
-            if (way === 'up' && /\$\d+\r\n[sp]?subscribe\r\n/i.test(bytes.toString('latin1'))) this.label = 'pubsub';
+            if (way === 'up' && /sentinel-|\r\nreplconf\r\n|\r\npsync\r\n/i.test(bytes.toString('latin1'))) this.label = 'peers';
+            else if (way === 'up' && this.label !== 'peers' && /\$\d+\r\n[sp]?subscribe\r\n/i.test(bytes.toString('latin1'))) this.label = 'pubsub';
             const fault = this.proxy.faultOf(this, way);
             if (fault === 'drop') return;
             if (fault === 'hold') {

@@ -98,13 +98,14 @@ class Server:
         self.folder.mkdir()
         self.password = None
         self.process = None
+        self.seen_as = self.port                # Where the others find it: through a proxy, perhaps.
 
     def launch(self):
         if self.role == "sentinel":             # A sentinel writes into its file.
             command = ["redis-server", str(self.folder / "sentinel.conf"), "--sentinel"]
         else:
             command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                       "--dir", str(self.folder), *self.options]
+                       "--dir", str(self.folder), "--enable-debug-command", "local", *self.options]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
         eventually(lambda: self.ask("PING") == "PONG", 10, f"the server on {self.port} answers")
@@ -152,7 +153,7 @@ class Topology:
         return server
 
     def server(self, port):
-        return next(one for one in self.servers if one.port == int(port))
+        return next(one for one in self.servers if int(port) in (one.port, one.seen_as))
 
     def primaries(self):
         found = []
@@ -192,21 +193,23 @@ class Standalone(Topology):
 class Sentinel(Topology):
     NAME = "main"
 
-    def __init__(self, replicas=2, sentinels=3, down_after_ms=1000):
+    def __init__(self, replicas=2, sentinels=3, down_after_ms=1000, primary_port=None, seen_as=None):
         super().__init__()
+        self.primary_port, self.seen_as = primary_port, seen_as
         self.replica_count, self.sentinel_count, self.down_after_ms = replicas, sentinels, down_after_ms
 
     def start(self):
-        first = self.add("primary", "--repl-diskless-sync-delay", "0")
+        first = self.add("primary", "--repl-diskless-sync-delay", "0", port=self.primary_port)
+        first.seen_as = self.seen_as or first.port
         first.launch()
         for _ in range(self.replica_count):
-            self.add("replica", "--replicaof", f"127.0.0.1 {first.port}", "--repl-diskless-sync-delay", "0").launch()
+            self.add("replica", "--replicaof", f"127.0.0.1 {first.seen_as}", "--repl-diskless-sync-delay", "0").launch()
         quorum = self.sentinel_count // 2 + 1
         for _ in range(self.sentinel_count):
             sentinel = self.add("sentinel")
             (sentinel.folder / "sentinel.conf").write_text(
                 f"port {sentinel.port}\nbind 127.0.0.1\ndir {sentinel.folder}\n"
-                f"sentinel monitor {self.NAME} 127.0.0.1 {first.port} {quorum}\n"
+                f"sentinel monitor {self.NAME} 127.0.0.1 {first.seen_as} {quorum}\n"
                 f"sentinel down-after-milliseconds {self.NAME} {self.down_after_ms}\n"
                 f"sentinel failover-timeout {self.NAME} 5000\nsentinel parallel-syncs {self.NAME} 2\n")
             sentinel.launch()
@@ -337,9 +340,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("form", choices=["standalone", "sentinel", "cluster"])
     parser.add_argument("--password", help="of the standalone server")
+    parser.add_argument("--primary-port", type=int, help="Sentinel: of the first primary")
+    parser.add_argument("--seen-as", type=int, help="Sentinel: the port by which replicas, sentinels and clients know the first primary")
     options = parser.parse_args()
     die_with_parent(signal.SIGINT)          # So that the folder is removed.
-    topology = {"standalone": lambda: Standalone(options.password), "sentinel": Sentinel, "cluster": Cluster}[options.form]()
+    topology = {"standalone": lambda: Standalone(options.password), "sentinel": lambda: Sentinel(primary_port=options.primary_port, seen_as=options.seen_as),
+                "cluster": Cluster}[options.form]()
     with topology:
         print(json.dumps(topology.describe()), flush=True)
         for line in sys.stdin:

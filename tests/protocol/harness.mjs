@@ -13,7 +13,7 @@ export { assert, WebSocket };
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-function option(name, fallback) {
+export function option(name, fallback) {
     const inline = process.argv.find((word) => word.startsWith(`--${name}=`));
     if (inline) return inline.slice(name.length + 3);
     const at = process.argv.indexOf(`--${name}`);
@@ -35,7 +35,7 @@ process.on('exit', () => {
 });
 
 export class Server {
-    static async start(flags = [], { config, env = {}, ready = true } = {}) {
+    static async start(flags = [], { config, env = {}, ready = true, stderr = 'pipe' } = {}) {
         const server = new Server();
         const words = ['serve'];
         if (config !== undefined) {
@@ -52,7 +52,7 @@ export class Server {
         server.errors = '';
         const child = spawn(binary, words, {
             env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-            stdio: ['ignore', 'pipe', 'pipe'],
+            stdio: ['ignore', 'pipe', stderr],
         });
         server.child = child;
         running.add(child);
@@ -63,7 +63,7 @@ export class Server {
             });
             child.on('error', () => done({ code: null, signal: 'ENOENT' }));
         });
-        child.stderr.on('data', (piece) => (server.errors = (server.errors + piece).slice(-65536)));
+        child.stderr?.on('data', (piece) => (server.errors = (server.errors + piece).slice(-65536)));
         // Port 0 means any free one; the lines on stdout say which it became, one a listener.
         const lines = await within(
             10000,
@@ -384,23 +384,27 @@ export function gateway(flags = [], options = {}) {
 }
 
 export function test(name, story) {
-    stories.push({ name, story, setting });
+    stories.push({ name, story, setting, timeout: perTestMs });
 }
 
 // A story that starts what it needs by itself.
-export function alone(name, story) {
-    stories.push({ name, story, setting: null });
+export function alone(name, story, timeout = 0) {
+    stories.push({ name, story, setting: null, timeout: Math.max(timeout, perTestMs) });
 }
 
 let counter = 0;
 export const fresh = (prefix = 'room') => `${prefix}-${process.pid}-${++counter}`;
 
+// Thrown by a story that cannot be told here, with the reason.
+export class Skip extends Error {}
+
 export async function main() {
     let passed = 0;
     let failed = 0;
+    let skipped = 0;
     let server;
     let of;
-    for (const { name, story, setting: wanted } of stories) {
+    for (const { name, story, setting: wanted, timeout } of stories) {
         if (only && !name.includes(only)) continue;
         const began = Date.now();
         try {
@@ -410,10 +414,15 @@ export async function main() {
                 server = await Server.start(wanted.flags, wanted.options);
                 of = wanted;
             }
-            await within(perTestMs, `the test took longer than ${perTestMs} ms`, story(wanted ? server : undefined));
+            await within(timeout, `the test took longer than ${timeout} ms`, story(wanted ? server : undefined));
             passed += 1;
             console.log(`ok ${name} (${Date.now() - began} ms)`);
         } catch (error) {
+            if (error instanceof Skip) {
+                skipped += 1;
+                console.log(`skipped ${name} :: ${error.message}`);
+                continue;
+            }
             failed += 1;
             console.log(`not ok ${name} :: ${String(error.message).replaceAll('\n', ' ').slice(0, 1500)}`);
             const at = String(error.stack).match(/[a-z_]+\.mjs:\d+:\d+(?=\)?$)/gm)?.find((line) => !line.startsWith('harness'));
@@ -427,6 +436,6 @@ export async function main() {
         }
     }
     if (server) await server.stop();
-    console.log(`${passed} passed, ${failed} failed`);
+    console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
     process.exit(failed ? 1 : 0);
 }
