@@ -146,7 +146,9 @@ void Shard::State::on(AskMail& asked) {
         std::ranges::reverse(slots);
         return slots;
     };
-    if (!asked.devices_of.empty()) {
+    if (asked.connections_of) {
+        answer.connections = connections_before(app, *asked.connections_of);
+    } else if (!asked.devices_of.empty()) {
         for (const auto& user : asked.devices_of) { answer.devices.push_back(sessions_of(user).size()); }
     } else if (auto* call = std::get_if<backend::SendDirect>(&asked.request)) {
         const auto ref = parse_connection_id(call->connection_id);

@@ -117,6 +117,7 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
     session.state = Session::State::resuming;
     out->push_back(HoldInput{id_of(session), true});
     const auto old = command.resume ? check_resume(session, *command.resume) : std::nullopt;
+    session.more().replaces = old.value_or("");
     if (!old) {
         attach(session);
     } else if (const auto here = parse_connection_id(*old)) {
@@ -187,7 +188,8 @@ void Shard::State::on(ResumeAnswerMail& answer) {
 void Shard::State::attach(Session& session) {
     session.state = Session::State::attaching;
     mail(home_of_user(session.app, session.user_id),
-         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.more().notifications)});
+         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.more().notifications),
+                    std::exchange(session.more().replaces, {})});
     session.more().notifications.reset();
 }
 

@@ -83,6 +83,12 @@ void Shard::State::conclude(std::uint64_t id) {
         return;
     }
     AnswerMail& answer = done.answer;
+    if (const auto* one = std::get_if<control::Connections>(&asked.ask)) {
+        ElsewhereMail elsewhere{.session = asked.session, .app = asked.app, .user_id = one->user_id, .connections = {}};
+        for (auto& connection : answer.connections) { elsewhere.connections.push_back(std::move(connection.connection_id)); }
+        mail(asked.from, std::move(elsewhere));
+        return;
+    }
     answer.token = asked.token;
     answer.from_nodes = true;
     answer.partial = late;
@@ -131,10 +137,18 @@ void Shard::State::pass_on(const std::string& node, control::Question& question)
                 ask.request = std::move(body);
             } else if constexpr (requires { body.users; }) {
                 ask.devices_of = std::move(body.users);
+            } else if constexpr (std::is_same_v<std::decay_t<decltype(body)>, control::Connections>) {
+                ask.connections_of = std::move(body);
             }
         },
         question.ask);
     gathered.request = ask.request;
+    if (ask.connections_of) {
+        gathered.missing = 1;
+        const std::uint32_t home = home_of_user(ask.app, ask.connections_of->user_id);
+        mail(home, std::move(ask));
+        return;
+    }
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {
         if (session && session->shard != shard) { continue; }
         ++gathered.missing;

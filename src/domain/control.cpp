@@ -139,6 +139,10 @@ void walk(auto& io, ResumeFrom& ask) {
     io.value(ask.connection_id);
     io.value(ask.user_id);
 }
+void walk(auto& io, Connections& ask) {
+    io.value(ask.user_id);
+    io.value(ask.connection_id);
+}
 
 void walk(auto& io, Answer& answer) {
     io.value(answer.found);

@@ -28,8 +28,11 @@ namespace backend = codec::backend;
 
 struct CountDevices { std::vector<std::string> users; };
 struct ResumeFrom { std::string connection_id, user_id; };
+// Which connections the user has, those included that are on their way and come before this one.
+struct Connections { std::string user_id, connection_id; };
 using Ask = std::variant<backend::GetUser, backend::ListChannels, backend::DisconnectUser, backend::SubscribeUser,
-                         backend::UnsubscribeUser, backend::SendDirect, backend::GetNodes, CountDevices, ResumeFrom>;
+                         backend::UnsubscribeUser, backend::SendDirect, backend::GetNodes, CountDevices, ResumeFrom,
+                         Connections>;
 struct Question {
     std::uint64_t id = 0;                    // Of the node that asks.
     std::string app;                         // Its id: indexes are a node's own.

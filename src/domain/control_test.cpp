@@ -16,7 +16,8 @@ std::vector<Ask> every_ask() {
             backend::SendDirect{"node-0-1-1", "[1,2]"},
             backend::GetNodes{},
             CountDevices{{"ada", "bob"}},
-            ResumeFrom{"node-0-1-1", "ada"}};
+            ResumeFrom{"node-0-1-1", "ada"},
+            Connections{"ada", "node-0-1-1"}};
 }
 
 Answer answer() {

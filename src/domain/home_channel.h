@@ -88,6 +88,8 @@ struct UserHome {
         AttachMail mail;
         CallId read = 0;
         bool refused = false;                // The log does not continue the position that the client gave.
+        bool asking = false;                 // Other nodes are asked for the user's connections there:
+        std::vector<std::string> elsewhere;  // these, each once.
     };
     ChannelRef ref;                          // "@" + user id; empty: this place is free.
     std::uint32_t partition = 0;

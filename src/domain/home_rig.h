@@ -34,16 +34,22 @@ class HomeWorld {
         std::optional<std::uint16_t> closed;
         int probes = 0;
     };
-    HomeWorld() : shard_({.node_id = "node", .address = "", .version = "", .index = 0, .count = 1, .seed = 1}, home_settings(), now()) {}
+    explicit HomeWorld(std::shared_ptr<Settings> with = home_settings())
+        : shard_({.node_id = "node", .address = "", .version = "", .index = 0, .count = 1, .seed = 1}, std::move(with), now()) {}
 
     Now now() const { return {Instant{} + 1h + time_, 1000000 + time_ / 1ms}; }
     Client& open(const std::string& user) {
+        Client& client = connect(R"("user":")" + user + '"');
+        client.frames.clear();
+        return client;
+    }
+    // With these fields of `connect`.
+    Client& connect(const std::string& fields) {
         Effects out;
         Client& client = clients_.emplace_back();
         client.session = shard_.on_open({}, now(), out);
         take(out);
-        say(client, R"({"type":"connect","user":")" + user + "\"}");
-        client.frames.clear();
+        say(client, R"({"type":"connect",)" + fields + "}");
         return client;
     }
     void say(Client& client, const std::string& text) {

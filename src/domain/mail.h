@@ -164,6 +164,13 @@ struct AttachMail {                          // To the user's home.
     std::uint32_t app = 0;
     std::string user_id;
     std::optional<Position> notifications;
+    std::string replaces;                    // The connection that it resumes; "": none.
+};
+struct ElsewhereMail {                       // To the user's home: its connections on other nodes.
+    SessionRef session;                      // For whose sake they were asked.
+    std::uint32_t app = 0;
+    std::string user_id;
+    std::vector<std::string> connections;
 };
 struct AttachedMail {
     SessionId session;
@@ -218,6 +225,7 @@ struct AskMail {                             // A home, or with ListChannels and
     std::uint32_t from = 0, app = 0;
     codec::backend::Request request;
     std::vector<std::string> devices_of;     // Not empty: how many connections these users have, instead.
+    std::optional<control::Connections> connections_of;    // Instead, to the user's home.
 };
 struct AnswerMail {
     std::uint64_t token = 0;
@@ -236,7 +244,8 @@ struct AnswerMail {
 struct ConsultMail {
     std::uint64_t token = 0;                 // Of the backend's request, answered by AnswerMail ...
     std::uint32_t from = 0;
-    SessionRef session;                      // ... or who wants to resume, answered by ResumeAnswerMail.
+    SessionRef session;                      // ... or who wants to resume, answered by ResumeAnswerMail,
+                                             // or who is one more of its user, answered by ElsewhereMail.
     std::uint32_t app = 0;
     control::Ask ask;
 };
@@ -244,7 +253,7 @@ struct ConsultMail {
 struct Mail {
     std::variant<IngressMail, SubscribeMail, UnsubscribeMail, PublishMail, TypingMail, PresenceUpdateMail, ReadMail, BounceMail,
                  ReadyMail, ListenMail, JoinedMail, PartedMail, ReplyMail, DirectMail, DeliverMail, PresenceMail, EndAllMail, ResumeAskMail,
-                 ResumeAnswerMail, AttachMail, AttachedMail, DetachMail, AckMail, NotifyMail, UserFrameMail,
+                 ResumeAnswerMail, AttachMail, ElsewhereMail, AttachedMail, DetachMail, AckMail, NotifyMail, UserFrameMail,
                  ProveMail, ProvenMail, PublishAnswerMail, AskMail, AnswerMail,
                  ConsultMail>
         body;

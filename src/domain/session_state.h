@@ -100,6 +100,7 @@ struct Session {
         Instant opened{};
         native::RequestId connect_id;
         std::optional<Position> notifications;
+        std::string replaces;                    // The connection that it resumes, until attached.
         std::vector<std::string> auto_channels;  // Of the token; subscribed once connected.
         std::optional<std::string> info;
         std::vector<ChannelGrant> channel_grants;

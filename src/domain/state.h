@@ -252,12 +252,20 @@ struct Shard::State {
     void on_attach_read(UserHome& home, SessionRef session, ReadAnswer& answer);
     void on_renewal_read(UserHome& home, CallId call, ReadAnswer& answer);
     void on(AttachMail& mail);
+    void drop_attaching(UserHome& home, SessionRef session);
     void on(DetachMail& mail);
     void on(AckMail& mail);
     void on(NotifyMail& mail);
     void on(Acknowledged& event);
     void on(AcknowledgedElsewhere& event);
     void tell_user(UserHome& home, SharedBytes text, std::optional<SessionRef> except);
+
+    // --- admission.cpp: connections_per_user over the cluster ---
+    bool full(const UserHome& home, const UserHome::Attaching& attaching) const;
+    void refuse_attaching(UserHome& home, SessionRef session);
+    void ask_elsewhere(const UserHome& home, UserHome::Attaching& attaching);
+    std::vector<backend::ConnectionInfo> connections_before(std::uint32_t app, const control::Connections& asked);
+    void on(ElsewhereMail& mail);
 
     // --- doubt.cpp: signs of life ---
     struct Proof {

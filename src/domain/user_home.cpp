@@ -45,11 +45,11 @@ void Shard::State::let_go(const ChannelRef& ref) {
 void Shard::State::on(AttachMail& attach_mail) {
     ChannelRef ref = user_ref(attach_mail.app, attach_mail.user_id);
     UserHome& home = user_home(ref);
-    const std::uint32_t limit = settings->connections_per_user;
-    if (limit != 0 && home.sessions.size() + (home.attaching ? home.attaching->size() : 0) >= limit) {
-        AttachedMail refused{.session = attach_mail.session.id};
-        refused.refused = Error{ErrorCode::limit_exceeded, "user: connections_per_user is " + std::to_string(limit)};
-        mail(attach_mail.session.shard, std::move(refused));
+    if (!home.attaching) { home.attaching = std::make_unique<std::vector<UserHome::Attaching>>(); }
+    UserHome::Attaching& attaching = home.attaching->emplace_back();
+    attaching.mail = std::move(attach_mail);
+    if (full(home, attaching)) {
+        refuse_attaching(home, attaching.mail.session);
         return;
     }
     if (home.hearing == Hearing::off) {
@@ -57,9 +57,8 @@ void Shard::State::on(AttachMail& attach_mail) {
         home.hearing = Hearing::asked;
         tell_engine(Listen{std::move(ref), notification_limits()});
     }
-    if (!home.attaching) { home.attaching = std::make_unique<std::vector<UserHome::Attaching>>(); }
-    home.attaching->push_back({.mail = std::move(attach_mail)});
-    if (home.hearing == Hearing::ready) { read_for(home, home.attaching->back()); }
+    ask_elsewhere(home, attaching);
+    if (home.hearing == Hearing::ready && !attaching.asking) { read_for(home, attaching); }
 }
 
 // With a position: all after it. Without one, or where the log does not continue it: what is kept after the
@@ -119,8 +118,7 @@ void Shard::State::on_attach_read(UserHome& home, SessionRef session, ReadAnswer
         attached.notifications.position = home.top.get();
         attached.notifications.recovered = false;
     }
-    home.attaching->erase(it);
-    if (home.attaching->empty()) { home.attaching.reset(); }
+    drop_attaching(home, session);
     home.sessions.push_back(session);
     mail(session.shard, std::move(attached));
 }
@@ -131,7 +129,9 @@ void Shard::State::on_user_listening(UserHome& home, Listening& event) {
     if (home.hearing != Hearing::asked) { return; }
     home.hearing = Hearing::ready;
     if (home.attaching) {
-        for (auto& attaching : *home.attaching) { read_for(home, attaching); }
+        for (auto& attaching : *home.attaching) {
+            if (!attaching.asking) { read_for(home, attaching); }
+        }
     }
     let_go(event.channel);
 }
@@ -141,12 +141,14 @@ void Shard::State::on(DetachMail& detach) {
     UserHome* home = find_user(ref);
     if (home == nullptr) { return; }
     home->sessions.erase_if([&](const SessionRef& session) { return session == detach.session; });
-    if (home->attaching) {
-        std::erase_if(*home->attaching,
-                      [&](const UserHome::Attaching& attaching) { return attaching.mail.session == detach.session; });
-        if (home->attaching->empty()) { home->attaching.reset(); }
-    }
+    drop_attaching(*home, detach.session);
     let_go(ref);
+}
+
+void Shard::State::drop_attaching(UserHome& home, SessionRef session) {
+    if (!home.attaching) { return; }
+    std::erase_if(*home.attaching, [&](const UserHome::Attaching& attaching) { return attaching.mail.session == session; });
+    if (home.attaching->empty()) { home.attaching.reset(); }
 }
 
 void Shard::State::tell_user(UserHome& home, SharedBytes text, std::optional<SessionRef> except) {

@@ -132,6 +132,42 @@ TEST_P(Nodes, ASessionIsResumedOnAnotherNode) {
     EXPECT_THAT(alone.frames.at(0), HasSubstr(R"("resumed":false)"));
 }
 
+TEST_P(Nodes, AUsersConnectionsAreLimitedOverAllNodes) {
+    auto with = settings();
+    with->connections_per_user = 2;
+    World limited(shards, 3, with);
+    limited.introduce();
+    auto& one = limited.open(0, "ada");
+    auto& two = limited.open(shards, "ada");
+    EXPECT_FALSE(one.closed || two.closed);
+    auto& three = limited.open(2 * shards, "ada");
+    EXPECT_THAT(three.frames, ElementsAre(AllOf(HasSubstr("limit_exceeded"), HasSubstr("connections_per_user is 2"))));
+    EXPECT_EQ(three.closed, 4006);
+    limited.cut(one, 1000);
+    EXPECT_FALSE(limited.open(2 * shards, "ada").closed);
+    EXPECT_EQ(limited.open(0, "ada").closed, 4006);
+    // What is on a node that has died keeps nobody out.
+    limited.silence(1);
+    auto& back = limited.open(0, "ada");
+    EXPECT_THAT(back.frames, IsEmpty());
+    limited.pass(1s);
+    EXPECT_THAT(back.frames, ElementsAre(HasSubstr("connected")));
+    EXPECT_FALSE(back.closed);
+}
+
+TEST_P(Nodes, AConnectionResumedOnAnotherNodeMakesWay) {
+    auto with = settings();
+    with->connections_per_user = 1;
+    World limited(shards, 3, with);
+    limited.introduce();
+    auto& old = limited.open(0, "ada");
+    const std::string& connected = old.frames.at(0);
+    const std::size_t begin = connected.find("\"resume\":\"") + 10;
+    const std::string token = connected.substr(begin, connected.find('"', begin) - begin);
+    EXPECT_FALSE(limited.open(shards, "ada\",\"resume\":\"" + token).closed);
+    EXPECT_EQ(limited.open(2 * shards, "ada\",\"resume\":\"" + token).closed, 4006);
+}
+
 TEST_P(Nodes, WhatIsNoQuestionIsIgnored) {
     world.tell(0, Heard{"node1", "nonsense"});
     world.tell(0, Heard{"node1", control::encode(control::Answer{.id = 77})});

@@ -24,7 +24,7 @@ if (!existsSync(join(here, '../node_modules/ws'))) {
 
 const files = option(
     'files',
-    'connect,subscribe_presence,typing,messages,notifications,permissions,limits,backend,churn,closing,lifecycle,cli',
+    'connect,subscribe_presence,typing,messages,notifications,permissions,limits,backend,churn,closing,lifecycle,cli,cluster',
 ).split(',');
 const shards = option('shards', '1,4').split(',');
 const pass = ['binary', 'test-timeout'].flatMap((name) => {
