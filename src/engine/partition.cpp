@@ -227,7 +227,10 @@ std::optional<Instant> Partition::next_deadline() const {
 }
 
 void Partition::on_deadline() {
-    if (now() >= next_tick_) { next_tick_ = now() + settings_.heartbeat / 2; }
+    if (now() >= next_tick_) {
+        next_tick_ = now() + settings_.heartbeat / 2;
+        forget_kept();
+    }
     consider_reach();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
     if (!blind() && now() >= views_due_) { run_views(); }

@@ -83,6 +83,13 @@ class Partition {
         std::int64_t connected_at = 0;
         bool wanted() const { return held || lingering; }
     };
+    // The log as a recovery read it, carried on by what is delivered: a storm of recoveries is one read.
+    struct Kept {
+        domain::History log;
+        std::uint64_t acknowledged = 0;
+        std::size_t bytes = 0;
+        Instant until{};
+    };
     struct Channel {
         std::string wire;                    // Its name in Redis.
         domain::ChannelRef ref;
@@ -113,6 +120,7 @@ class Partition {
         Position read_since;                 // The chain when the read was sent.
         std::vector<Message> since_read;     // Delivered while it is on its way.
         std::vector<domain::Read> reads_next, reads_asked;
+        std::unique_ptr<Kept> kept;
         bool wanted() const { return listened || !own.empty(); }
     };
     struct Op {
@@ -215,6 +223,9 @@ class Partition {
     void on_page_read(Pending& pending, const codec::resp::Value& value);
     void answer(const domain::Read& read, const domain::History& log, std::uint64_t acknowledged);
     void replay_early(Channel& channel);
+    void keep(Channel& channel, const domain::History& log, std::uint64_t acknowledged);
+    bool answer_from_kept(Channel& channel, const domain::Read& read);
+    void forget_kept();                      // Those whose time is over.
 
     const ClusterSettings& settings_;
     Redis& redis_;
@@ -262,6 +273,7 @@ class Partition {
     std::set<std::string> stale_listens_;    // Listening is owed.
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
+    std::set<std::string> kept_;             // With a log kept in memory.
     std::set<std::string> idle_;             // Perhaps nobody wants them any more.
     std::set<std::string> timed_views_;      // With a deadline ...
     Instant views_due_ = Instant::max();     // ... none of them before this.

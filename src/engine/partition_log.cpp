@@ -13,6 +13,9 @@ namespace {
 constexpr std::size_t kRecentMax = 64;       // Ids by which a repeated announcement is told from another world's.
 constexpr std::size_t kEarlyMax = 4096;
 constexpr std::uint32_t kPageTriesMax = 8;
+constexpr Duration kKeptFor = 10s;           // Within which everyone comes back after a fault (F21).
+constexpr std::size_t kKeptBytesMax = 1 << 20;
+constexpr std::uint64_t kReadMargin = 16;    // Others were cut off a little before the first who comes back.
 
 std::uint64_t to_offset(const codec::resp::Value& value) { return static_cast<std::uint64_t>(to_number(value)); }
 
@@ -81,6 +84,7 @@ void Partition::on(domain::Read& call, const std::string& wire) {
         // All that recover at once share one look at the log (F21).
         Channel& channel = this->channel(wire, call.channel);
         if (channel.log.size == 0) { channel.log = call.log; }
+        if (!channel.reading && answer_from_kept(channel, call)) { return; }
         channel.reads_next.push_back(std::move(call));
         read_log(channel);
         return;
@@ -174,6 +178,14 @@ void Partition::deliver(Channel& channel, Message message, std::string except) {
         channel.recent.emplace_back(message.offset, message.id);
         if (channel.recent.size() > kRecentMax) { channel.recent.pop_front(); }
         if (channel.reading) { channel.since_read.push_back(message); }
+        if (channel.kept) {
+            channel.kept->bytes += message.data.size() + sizeof message;
+            if (channel.kept->bytes > kKeptBytesMax || channel.kept->log.top().offset + 1 != message.offset) {
+                channel.kept.reset();
+            } else {
+                channel.kept->log.append(message, {.size = channel.log.size, .ttl = 0s}, now());
+            }
+        }
     }
     if (channel.told) { tell(domain::Delivered{channel.ref, std::move(message), std::move(except)}); }
 }
@@ -198,6 +210,7 @@ void Partition::on_log_position(Channel& channel, Position top) {
 void Partition::broken(Channel& channel, std::optional<Position> top) {
     channel.chain = std::move(top);
     channel.recent.clear();
+    channel.kept.reset();
     if (channel.chain) { channel.recent.emplace_back(channel.chain->offset, channel.chain->id); }
     channel.log_behind.reset();
     if (channel.told) { tell(domain::Broken{channel.ref, channel.chain}); }
@@ -218,6 +231,7 @@ void Partition::read_log(Channel& channel) {
         from = std::min(from, read.since ? read.since->offset : 0);
         most = std::max(most, read.messages_max);
     }
+    if (!channel.reads_asked.empty() && from != UINT64_MAX) { from -= std::min(from, kReadMargin); }
     channel.read_since = channel.chain.value_or(Position{});
     channel.read_id = ++read_serial_;
     Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .call = channel.read_id, .read = {}};
@@ -258,8 +272,10 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
     }
     channel.log_behind.reset();
     const std::uint64_t acknowledged = to_offset(words[3]);
+    if (!channel.reads_asked.empty()) { keep(channel, log, acknowledged); }
     for (const auto& read : std::exchange(channel.reads_asked, {})) { answer(read, log, acknowledged); }
     replay_early(channel);
+    std::erase_if(channel.reads_next, [&](const domain::Read& read) { return answer_from_kept(channel, read); });
     if (channel.read_again || !channel.reads_next.empty()) {
         channel.read_again = false;
         if (!channel.reading) { read_log(channel); }
@@ -313,6 +329,40 @@ void Partition::fail_reads(Channel& channel, const std::string& reason) {
         const Error error{ErrorCode::unavailable, "the engine is out of reach: " + reason};
         tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{error, {}, 0, 1})});
     }
+}
+
+// Only where the channel is listened to, for then the live messages carry it on; not of users' own channels, which nobody
+// shares, nor where messages end soon.
+void Partition::keep(Channel& channel, const domain::History& log, std::uint64_t acknowledged) {
+    channel.kept.reset();
+    const bool lasting = channel.log.ttl == 0s || channel.log.ttl > 2 * kKeptFor;
+    if (!channel.listened || channel.ref.name.starts_with('@') || !lasting) { return; }
+    if (channel.chain && *channel.chain != log.top()) { return; }
+    std::size_t bytes = 0;
+    for (const Message& message : log.messages()) { bytes += message.data.size() + sizeof message; }
+    if (bytes > kKeptBytesMax) { return; }
+    channel.kept = std::make_unique<Kept>(Kept{log, acknowledged, bytes, now() + kKeptFor});
+    kept_.insert(channel.wire);
+}
+
+// What it cannot continue the log itself is asked for: it may reach further back, or be another one by now.
+bool Partition::answer_from_kept(Channel& channel, const domain::Read& read) {
+    if (!channel.kept || !read.since || !channel.listened || blind(channel) || now() >= channel.kept->until) { return false; }
+    if (channel.chain != channel.kept->log.top()) { return false; }
+    auto missed = channel.kept->log.recover(*read.since, read.messages_max, read.bytes_max);
+    if (!missed) { return false; }
+    tell(domain::ReadAnswer{read.call, domain::ReadResult{std::move(*missed), *channel.chain, channel.kept->acknowledged}});
+    return true;
+}
+
+void Partition::forget_kept() {
+    std::erase_if(kept_, [&](const std::string& wire) {
+        Channel* channel = find(wire);
+        if (channel == nullptr || !channel->kept) { return true; }
+        if (channel->listened && now() < channel->kept->until) { return false; }
+        channel->kept.reset();
+        return true;
+    });
 }
 
 }  // namespace starling::engine
