@@ -40,9 +40,27 @@ export function inline(port, text) {
     });
 }
 
-// How often the server ran each of these commands, those inside of scripts too.
-export function countCalls(info, ...names) {
-    return names.reduce((sum, name) => sum + Number(info.match(new RegExp(`cmdstat_${name}:calls=(\\d+)`))?.[1] ?? 0), 0);
+// What these servers run from now on, what scripts run too: how many commands look like `pattern`.
+export function watchCommands(ports, pattern) {
+    const seen = { count: 0 };
+    const sockets = ports.map((port) => createConnection(port, '127.0.0.1', function begin() {
+        this.write('MONITOR\r\n');
+    }));
+    seen.ready = Promise.all(sockets.map((socket) => new Promise((done) => {
+        let rest = '';
+        socket.on('error', () => {});
+        socket.on('data', (bytes) => {
+            done();
+            const lines = (rest + bytes.toString('latin1')).split('\n');
+            rest = lines.pop();
+            for (const line of lines) if (pattern.test(line)) seen.count += 1;
+        });
+    })));
+    seen.end = () => {
+        for (const socket of sockets) socket.destroy();
+        return seen;
+    };
+    return seen;
 }
 
 // One redis-server, which a test may kill, stop and empty.
@@ -78,10 +96,6 @@ export class Redis {
 
     primary() {
         return this.port;
-    }
-
-    async calls(...names) {
-        return countCalls(await this.ask('INFO', 'commandstats'), ...names);
     }
 
     publish(channel, payload) {
@@ -149,15 +163,6 @@ export class Topology {
 
     flush() {
         return this.say('flush');
-    }
-
-    async calls(...names) {
-        let sum = 0;
-        for (const { port } of this.servers.filter((s) => s.role !== 'sentinel')) {
-            const { answer } = await this.say('ask', port, 'INFO', 'commandstats');
-            sum += countCalls(answer ?? '', ...names);
-        }
-        return sum;
     }
 
     // Of the channel's partition; known once somebody is present there.

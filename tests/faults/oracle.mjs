@@ -7,13 +7,14 @@ import { assert, pause } from '../protocol/harness.mjs';
 const comesBack = (code) => ![1000, 4000, 4001, 4003, 4005].includes(code) && !(code >= 4100);
 
 export class Person {
-    constructor(cluster, user, { channels = [], present = true, node = 0, roam = true, watch } = {}) {
+    constructor(cluster, user, { channels = [], present = true, node = 0, roam = true, watch, within = 150 } = {}) {
         this.cluster = cluster;
         this.user = user;
         this.node = node;
         this.roam = roam;
         this.present = present;
         this.watch = watch;
+        this.within = within;                // Milliseconds over which a crowd of them comes back.
         this.stopped = false;
         this.faults = [];
         this.connects = 0;
@@ -48,7 +49,7 @@ export class Person {
                 if (link.replaced || this.stopped) return;
                 if (this.link || this.next) return;
                 if (this.roam) this.node += 1;
-                if (comesBack(code)) this.open(20 + Math.random() * 150);
+                if (comesBack(code)) this.open(20 + Math.random() * this.within);
                 else this.faults.push(`closed for good with ${code}`);
             });
             this.next = link;
@@ -169,10 +170,12 @@ export class Person {
     async publish(channel, data, { tries = 100 } = {}) {
         const key = `${this.user}-${++this.cluster.ids}`;
         this.waiting ??= new Map();
+        let sent = 0;
         for (let n = 1; n <= tries; n += 1) {
             const link = this.link;
             if (link?.ws.readyState === WebSocket.OPEN) {
                 const id = ++this.cluster.ids;
+                sent += 1;
                 const reply = await new Promise((done) => {
                     const timer = setTimeout(() => done(undefined), 2000);
                     this.waiting.set(id, (frame) => {
@@ -182,7 +185,7 @@ export class Person {
                     link.ws.send(JSON.stringify({ type: 'publish', id, channel, data, key }));
                 });
                 this.waiting.delete(id);
-                if (reply?.type === 'published') return { ...reply, tries: n };
+                if (reply?.type === 'published') return { ...reply, tries: n, sent };
             }
             await pause(100);
         }

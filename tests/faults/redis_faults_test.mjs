@@ -2,9 +2,10 @@
 // What Redis itself may do to a cluster: an old primary that goes on acknowledging, slots on the move, no memory, loading, busy, and
 // what a storm of clients costs it.
 import { assert, main, pause } from '../protocol/harness.mjs';
-import { Redis, Topology, bounds, constants, freePort, inline } from './cluster.mjs';
+import { Topology, bounds, constants, freePort, inline, watchCommands } from './cluster.mjs';
 import { Proxy } from './proxy.mjs';
 import { crowd, events, everywhere, fault, large, note, room, speak, usage } from './story.mjs';
+import { Swarm } from './swarm.mjs';
 
 usage('redis_faults_test.mjs');
 
@@ -226,5 +227,59 @@ fault('F13 more publishes than Redis takes while it is stopped: refused, nothing
     assert.equal(stay[0].of(room, 'leave').length, 0);
     note(`answers ${JSON.stringify(statuses)}, ${before.toFixed(0)} MB, at most ${highest.toFixed(0)} MB`);
 }, { nodes: 2, long: true, timeout: 60000 });
+
+// ---------------------------------------------------------------- F21, F22: storms of clients, and what Redis has of it
+
+fault('F21 everyone comes back at once with recovery: one history read a channel and node', async (cluster) => {
+    const { redis } = cluster;
+    const [count, spread] = large ? [3000, 10000] : [300, 3000];
+    const rooms = ['doc:1', 'doc:2', 'doc:3'];
+    const starting = [];
+    for (let i = 0; i < count; i += 1) {
+        starting.push(cluster.person(`p${i}`, { channels: [rooms[i % 3]], present: false, node: Math.floor(i / 3), within: spread }));
+        if (i % 50 === 49) await Promise.all(starting.splice(0));
+    }
+    await Promise.all(starting);
+    const published = rooms.map(() => []);
+    const say = async (n) => {
+        for (const [i, channel] of rooms.entries()) {
+            for (let k = 0; k < n; k += 1) published[i].push((await cluster.nodes[i].publish(channel, { data: k })).json);
+        }
+    };
+    await say(5);
+    for (const [i, channel] of rooms.entries()) await cluster.complete(channel, published[i]);
+    const reads = watchCommands(redis.servers?.map((s) => s.port) ?? [redis.port], /xrevrange" "[^"]*:s:default\/doc:/i);
+    await reads.ready;
+    const since = Date.now();
+    for (const person of cluster.people) person.cut();
+    await say(10);
+    await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1 && p.connects === 2), 30000, 'all are back');
+    const took = Date.now() - since;
+    for (const [i, channel] of rooms.entries()) await cluster.complete(channel, published[i]);
+    const { count: asked } = reads.end();
+    assert.ok(cluster.people.every((p) => p.rooms.values().next().value.gaps.length === 0), 'all recovered');
+    note(`${count} clients back in ${took} ms, ${asked} history reads for ${rooms.length} channels on ${cluster.nodes.length} nodes`);
+    assert.ok(asked <= rooms.length * cluster.nodes.length, `${asked} history reads`);
+}, { on: everywhere, timeout: 120000 });
+
+fault('F22 everyone subscribes to one channel within a second: one snapshot a node', async (cluster) => {
+    const { redis } = cluster;
+    const count = large ? 20000 : 2000;
+    const channel = 'doc:popular';
+    for (let i = 0; i < 20; i += 1) await cluster.person(`member${i}`, { channels: [channel], node: 0 });
+    const swarm = await Swarm.start(cluster, { people: count, workers: large ? 4 : 2, present: false });
+    const snapshots = watchCommands(redis.servers?.map((s) => s.port) ?? [redis.port], /(hgetall|hscan)" "[^"]*:pd:default\/doc:popular/i);
+    await snapshots.ready;
+    const since = Date.now();
+    await swarm.ask('join', { channel, within: 1000 });
+    await cluster.until(async () => (await swarm.ask('report')).reduce((sum, r) => sum + r.subscribed, 0) === count, 60000, 'all are subscribed');
+    const took = Date.now() - since;
+    const reports = await swarm.ask('report');
+    assert.deepEqual([...new Set(reports.flatMap((r) => r.members))], [20], 'all have all members');
+    const { count: asked } = snapshots.end();
+    note(`${count} subscribed in ${took} ms, ${asked} snapshots on ${cluster.nodes.length} nodes`);
+    assert.ok(asked <= cluster.nodes.length, `${asked} snapshots`);
+    await swarm.stop();
+}, { on: everywhere, timeout: 120000 });
 
 await main();
