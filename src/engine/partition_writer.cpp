@@ -74,6 +74,8 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
         lingers_.insert({own.lingers_until, {wire, call.user_id}});
         own.linger_unsaid = own.acked && !settings_.off.r6;
         if (own.linger_unsaid) { mark(*channel, call.user_id); }
+        // R9: who does not answer in doubt was gone when the others gave this node up; nothing is left to linger for.
+        if (state_ == State::doubting && !settings_.off.r9) { own.stated = false; }
     } else {
         own.farewell = {channel->view.position().epoch, channel->view.position().version};
         mark(*channel, call.user_id);
@@ -153,7 +155,7 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     std::string at = std::to_string(own.connected_at);
     std::string version = "0";
     std::string data = "0";
-    if (own.wanted() && !own.acked) {
+    if ((own.held || (own.lingering && own.stated)) && !own.acked) {   // Whom Redis never heard of is no news when gone.
         op.kind = '+';
         const Record* record = channel.view.find(user);
         if (record != nullptr) { at = std::to_string(record->connected_at); }   // R14.
@@ -165,7 +167,7 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
         } else if (own.fallback) {
             data = "f" + *own.fallback;
         }
-    } else if (own.wanted() && own.update) {
+    } else if (own.wanted() && own.acked && own.update) {
         op.kind = 'u';
         data = "1" + *own.update;
     } else if (own.lingering && own.linger_unsaid) {

@@ -6,6 +6,8 @@ namespace starling::engine {
 
 namespace {
 
+constexpr std::size_t kEpochsMax = 8;
+
 Member member_of(const std::string& user, const Record& record) { return {user, record.connected_at, record.data}; }
 
 }  // namespace
@@ -67,8 +69,20 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
             update(entry, op.user, op.record, out);
         }
     }
-    position_ = {delta.epoch, delta.version, delta.tag};
+    follow({delta.epoch, delta.version, delta.tag});
     return Step::applied;
+}
+
+void View::follow(ChainPosition position) {
+    if (position.epoch != position_.epoch && !position_.epoch.empty()) {
+        left_epochs_.push_back(position_.epoch);
+        if (left_epochs_.size() > kEpochsMax) { left_epochs_.erase(left_epochs_.begin()); }
+    }
+    position_ = std::move(position);
+}
+
+bool View::was_in(const std::string& epoch) const {
+    return epoch == position_.epoch || std::ranges::find(left_epochs_, epoch) != left_epochs_.end();
 }
 
 bool View::goes_back(const ChainPosition& to) const {
@@ -117,14 +131,15 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
         }
         const auto tombstone = tombstones_.find(user);
         const bool removed = tombstone != tombstones_.end() && now < tombstone->second + settings.tombstone;
-        if (suspect && removed && !settings.off.r4) {
+        // In a world that is new to this view, whoever is in it has been stated since.
+        if (suspect && removed && was_in(snapshot.position.epoch) && !settings.off.r4) {
             members_.emplace(user, Entry{record, true, false, false, tombstone->second + settings.tombstone});
             continue;
         }
         members_.emplace(user, Entry{record, true, true, false, {}});
         join(user, record, out);
     }
-    position_ = std::move(snapshot.position);
+    follow(std::move(snapshot.position));
     digest_ = snapshot.digest;
 }
 

@@ -70,6 +70,8 @@ class View {
     using Members = std::map<std::string, Entry, std::less<>>;
 
     void check_at(Instant at) { check_ = check_ ? std::min(*check_, at) : at; }
+    void follow(ChainPosition position);
+    bool was_in(const std::string& epoch) const;
     void join(const std::string& user, const Record& record, domain::MembersChanged& out);
     void update(Entry& entry, const std::string& user, const Record& record, domain::MembersChanged& out);
 
@@ -77,6 +79,7 @@ class View {
     std::map<std::string, Instant, std::less<>> tombstones_;   // Removed by the chain, when.
     Instant doubted_until_{};                // The end of the hold time after a suspect snapshot.
     ChainPosition position_;
+    std::vector<std::string> left_epochs_;   // Before the present one, the newest last.
     std::int64_t digest_ = 0;
     std::optional<Instant> check_;           // Not later than the first `until` or end of a tombstone.
 };
