@@ -67,6 +67,11 @@ class HomeWorld {
         shard_.on_alive(client.session, now(), out);
         take(out);
     }
+    void reload(std::shared_ptr<Settings> with) {
+        Effects out;
+        shard_.on_settings(std::move(with), now(), out);
+        take(out);
+    }
     void tell(EngineEvent event) {
         Effects out;
         shard_.on_engine(event, now(), out);

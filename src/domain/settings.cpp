@@ -30,7 +30,7 @@ const NamespaceSettings& AppSettings::find_namespace(std::string_view channel) c
 std::optional<std::size_t> Settings::find_app(std::string_view id) const {
     const std::string_view wanted = id.empty() ? std::string_view("default") : id;
     const auto found = std::ranges::find(apps, wanted, &AppSettings::id);
-    if (found == apps.end()) { return std::nullopt; }
+    if (found == apps.end() || found->removed) { return std::nullopt; }
     return static_cast<std::size_t>(found - apps.begin());
 }
 

@@ -35,6 +35,7 @@ struct AppSettings {
     std::string id = "default";
     std::vector<NamespaceSettings> namespaces;
     std::vector<codec::jwt::Key> token_keys;   // Secrets and public keys, JWKS files already read in.
+    bool removed = false;              // By a reload: its users may not connect any more.
     const NamespaceSettings& find_namespace(std::string_view channel) const;
 };
 

@@ -44,6 +44,8 @@ TEST(Settings, FindTheDefaultAppWithoutItsName) {
     EXPECT_EQ(settings.find_app("default"), 1U);
     EXPECT_EQ(settings.find_app("shop"), 0U);
     EXPECT_EQ(settings.find_app("Shop"), std::nullopt);
+    settings.apps[0].removed = true;
+    EXPECT_EQ(settings.find_app("shop"), std::nullopt);
 }
 
 }  // namespace

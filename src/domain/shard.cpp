@@ -66,7 +66,13 @@ void Shard::on_settings(std::shared_ptr<const Settings> settings, Now now, Effec
     s.out = &out;
     s.settings = std::move(settings);
     for (auto& session : s.sessions) {
-        if (session.used && session.state == Session::State::open) { s.recheck(session); }
+        if (!session.used) { continue; }
+        // protocol.md section 10: 4003 is for who may not connect any more after a reload.
+        if (s.settings->apps[session.app].removed) {
+            s.refuse(session, {ErrorCode::forbidden, "app: is no longer served here"}, close_code::forbidden);
+        } else if (session.state == Session::State::open) {
+            s.recheck(session);
+        }
     }
     // A namespace that keeps history from now on begins its log; one that no longer does ends it.
     for (auto& channel : s.homes) {

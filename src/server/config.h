@@ -32,6 +32,7 @@ struct AppConfig {
     std::vector<std::string> api_keys;
     std::vector<TokenKeyConfig> token_keys;
     std::vector<domain::NamespaceSettings> namespaces;
+    bool removed = false;                      // By a reload; nobody finds it any more.
 };
 
 struct Config {
@@ -93,6 +94,10 @@ std::expected<Config, ConfigErrors> parse_config(std::string_view text, std::str
 
 // The environment of this process, as load_config takes it.
 Named environment_of(const char* const* variables);
+
+// An app keeps its place across reloads, whatever their order in the file, for channels and sessions point there. One
+// that is no longer in the file stays as `removed`, with its id alone; what is new comes after the others.
+void keep_places(const std::vector<AppConfig>& running, std::vector<AppConfig>& apps);
 
 // TOML that says every value; secrets are replaced by "(hidden)". Loads again where nothing is hidden.
 std::string print_config(const Config& config);

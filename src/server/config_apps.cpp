@@ -178,4 +178,21 @@ std::expected<std::string, std::string> read_secret_file(const std::string& path
     return secret;
 }
 
+void keep_places(const std::vector<AppConfig>& running, std::vector<AppConfig>& apps) {
+    std::vector<AppConfig> placed;
+    for (const AppConfig& old : running) {
+        const auto found = std::ranges::find(apps, old.id, &AppConfig::id);
+        if (found == apps.end()) {
+            AppConfig& gone = placed.emplace_back();
+            gone.id = old.id;
+            gone.removed = true;
+        } else {
+            placed.push_back(std::move(*found));
+            apps.erase(found);
+        }
+    }
+    std::ranges::move(apps, std::back_inserter(placed));
+    apps = std::move(placed);
+}
+
 }  // namespace starling::server

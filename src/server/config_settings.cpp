@@ -45,6 +45,7 @@ std::expected<domain::Settings, ConfigErrors> make_settings(const Config& config
         const AppConfig& app = config.apps[i];
         auto& out = settings.apps.emplace_back();
         out.id = app.id;
+        out.removed = app.removed;
         out.namespaces = app.namespaces;
         for (std::size_t k = 0; k < app.token_keys.size(); ++k) {
             auto keys = make_keys(app.token_keys[k]);

@@ -7,6 +7,7 @@ namespace starling::server {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::Field;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -166,6 +167,29 @@ TEST(Config, TakesTheAddressOfRedisApart) {
     EXPECT_THAT(bad("[engine]\ntype = \"redis\"\n[redis]\nurl = \"http://secret@x\"\n"),
                 ElementsAre(AllOf(testing::StartsWith("redis.url: must"), Not(HasSubstr("secret")))));
     EXPECT_THAT(bad("[redis]\nprefix = \"a{b\"\n"), ElementsAre(HasSubstr("redis.prefix")));
+}
+
+TEST(Config, AnAppKeepsItsPlaceAcrossReloads) {
+    const auto apps = [](std::initializer_list<const char*> ids) {
+        std::vector<AppConfig> out;
+        for (const char* id : ids) {
+            out.emplace_back().id = id;
+            out.back().api_keys = {"key"};
+        }
+        return out;
+    };
+    auto next = apps({"new", "c", "a"});
+    keep_places(apps({"a", "b", "c"}), next);
+    EXPECT_THAT(next, ElementsAre(Field(&AppConfig::id, "a"), Field(&AppConfig::id, "b"), Field(&AppConfig::id, "c"), Field(&AppConfig::id, "new")));
+    EXPECT_TRUE(next[1].removed);
+    EXPECT_THAT(next[1].api_keys, IsEmpty());
+    EXPECT_FALSE(next[0].removed || next[2].removed || next[3].removed);
+    // It comes back to its place.
+    auto again = apps({"b"});
+    keep_places(next, again);
+    EXPECT_FALSE(again.at(1).removed);
+    EXPECT_EQ(again.size(), 4U);
+    EXPECT_TRUE(again[0].removed && again[2].removed && again[3].removed);
 }
 
 TEST(Config, ReadsEndpoints) {

@@ -219,13 +219,8 @@ void Node::reload() {
         config->engine = runtime_->config.engine;
         config->redis = runtime_->config.redis;
         config->cluster = runtime_->config.cluster;
-        // A reload that removes or reorders apps would make their channels others': refused as a whole.
-        bool same_apps = config->apps.size() >= runtime_->config.apps.size();
-        for (std::size_t i = 0; same_apps && i < runtime_->config.apps.size(); ++i) {
-            same_apps = config->apps[i].id == runtime_->config.apps[i].id;
-        }
-        next = same_apps ? make_runtime(*config, resume_secret_)
-                         : std::unexpected(std::string("apps: a reload may only add apps at the end"));
+        keep_places(runtime_->config.apps, config->apps);
+        next = make_runtime(*config, resume_secret_);
     } else {
         for (const auto& line : config.error()) { next.error() += (next.error().empty() ? "" : "\n") + line; }
     }

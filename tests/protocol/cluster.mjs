@@ -12,7 +12,7 @@ async function nodes(count, flags, story) {
         for (const server of started) {
             await eventually(async () => (await server.get('/v1/nodes')).json.nodes.length === count, 10000, 'all nodes know each other');
         }
-        await story(started);
+        await story(started, redis);
     } finally {
         for (const server of started) await server.stop();
         await redis.stop();
@@ -57,6 +57,32 @@ alone('two nodes do not both give the last place away', () => nodes(2, ['--limit
         const open = ends.filter((end) => end.status === 'fulfilled');
         assert.equal(open.length, 1, JSON.stringify(ends.map((end) => end.reason?.message ?? 'open')));
     }
+}));
+
+const away = ['--cluster.shed_after_ms=1500'];
+
+alone('without the engine: unavailable where it has to keep something, then 4010', () => nodes(2, away, async ([a, b], redis) => {
+    const alice = await a.connect('alice');
+    const bob = await b.connect('bob');
+    for (const client of [alice, bob]) await client.subscribe('room', { presence: true });
+    const { connectionId } = bob.hello;
+    redis.signal('SIGSTOP');
+    const error = await alice.refused('unavailable', 'publish', { channel: 'room', data: 1, key: 'k' });
+    assert.equal(error.retryable, true);
+    const answer = await a.publish('room', { data: 1 });
+    assert.equal(answer.status, 503);
+    assert.equal(answer.json.error.code, 'unavailable');
+    const direct = await a.post(`/v1/connections/${connectionId}/messages`, { data: 1 });
+    assert.equal(direct.status, 503);
+    assert.equal(direct.json.error.code, 'timeout');
+    await Promise.all([alice.closesWith(4010, 8000), bob.closesWith(4010, 8000)]);
+    assert.equal((await a.get('/health/ready', { key: null })).status, 503);
+    // Its presence lingers: with the engine back, who returns has not left.
+    redis.signal('SIGCONT');
+    await eventually(async () => (await a.get('/health/ready', { key: null })).status === 200, 8000);
+    const again = await a.connect('alice');
+    await again.subscribe('room', { presence: true });
+    assert.equal(again.of('presence.leave').filter((frame) => frame.userId === 'alice').length, 0);
 }));
 
 await main();

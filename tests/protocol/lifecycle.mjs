@@ -135,4 +135,43 @@ alone('two apps are apart', async () => {
     }, [], { config: app('default', 'k1') + app('other', 'k2') });
 });
 
+alone('an app that is taken out of the file: 4003, presence ends at once, nobody gets in', async () => {
+    const app = (id, key) => `[[apps]]\nid = "${id}"\nkey = "p-${id}"\nsecret = "app-secret-that-is-not-short-at-all-really"\napi_keys = ["${key}"]\n  [[apps.token_keys]]\n  algorithm = "HS256"\n  secret = "a secret of more than thirty-two bytes for tests"\n${namespace('', [everything])}`;
+    const [first, second, third] = [app('default', 'k1'), app('other', 'k2'), app('third', 'k3')];
+    await during(async (server) => {
+        const reload = async (config) => {
+            writeFileSync(server.file, config);
+            const before = server.errors.split('"reloaded"').length;
+            server.signal('SIGHUP');
+            await eventually(() => server.errors.split('"reloaded"').length > before);
+        };
+        const stays = await server.connect(as('alice'));
+        const other = { path: '/v1/ws?app=other' };
+        const goes = await server.connect(as('alice'), other);
+        const silent = await server.connect(null, other);
+        await stays.subscribe('room', { presence: true });
+        await goes.subscribe('room', { presence: true });
+        // Apps keep their channels whatever their order in the file.
+        await reload(third + first);
+        const error = await goes.waitFor('error');
+        assert.equal(error.code, 'forbidden');
+        assert.equal(error.retryable, false);
+        await goes.closesWith(4003);
+        await silent.closesWith(4003);
+        await assert.rejects(server.connect(as('alice'), other), /404/);
+        assert.equal((await server.get('/v1/nodes', { key: 'k2' })).status, 401);
+        assert.equal((await stays.ok('publish', { channel: 'room', data: 1 })).type, 'published');
+        await stays.waitFor('message');
+        const third1 = await server.connect(as('alice'), { path: '/v1/ws?app=third' });
+        assert.equal((await third1.subscribe('room', { presence: true })).presence.count, 1);
+        // Back again, it begins anew: whoever was present has left.
+        await reload(first + second + third);
+        const again = await server.connect({ ...as('bob'), resume: goes.hello.resume }, other);
+        assert.equal(again.hello.resumed, false);
+        assert.equal((await again.subscribe('room')).presence.count, 0);
+        assert.equal(stays.closeCode, undefined);
+        assert.equal(third1.closeCode, undefined);
+    }, [], { config: first + second });
+});
+
 await main();

@@ -22,10 +22,9 @@ if (!existsSync(join(here, '../node_modules/ws'))) {
     execFileSync('npm', ['ci', '--silent'], { cwd: join(here, '..'), stdio: ['ignore', 2, 2] });
 }
 
-const files = option(
-    'files',
-    'connect,subscribe_presence,typing,messages,notifications,permissions,limits,backend,churn,closing,lifecycle,cli,cluster',
-).split(',');
+const every =
+    'connect,subscribe_presence,typing,messages,notifications,permissions,limits,backend,churn,closing,lifecycle,cli,cluster';
+const files = option('files', every).split(',');
 const shards = option('shards', '1,4').split(',');
 const pass = ['binary', 'test-timeout'].flatMap((name) => {
     const value = option(name);
@@ -37,11 +36,12 @@ const known = existsSync(join(here, 'known.json')) ? JSON.parse(readFileSync(joi
 
 let passed = 0;
 const failures = [];
+const provoked = new Set();
 const skipped = [];
 
 function run(file, count) {
     return new Promise((done) => {
-        const child = spawn(process.execPath, [join(here, `${file}.mjs`), `--shards=${count}`, ...pass], {
+        const child = spawn(process.execPath, [join(here, `${file}.mjs`), `--shards=${count}`, '--tell-provoked', ...pass], {
             stdio: ['ignore', 'pipe', 'inherit'],
         });
         let text = '';
@@ -50,6 +50,7 @@ function run(file, count) {
             const lines = text.split('\n');
             for (const line of lines) {
                 if (line.startsWith('ok ')) passed += 1;
+                if (line.startsWith('provoked ')) for (const word of line.split(' ').slice(1)) provoked.add(word);
                 if (!line.startsWith('not ok ')) continue;
                 const [name, why] = line.slice(7).split(' :: ');
                 const story = `${file}: ${name}`;
@@ -66,6 +67,19 @@ function run(file, count) {
 
 for (const count of shards) {
     for (const file of files) await run(file, count);
+}
+
+// Every error code and every close code of docs/PROTOCOL.md is sent at least once in a whole run.
+if (files.join() === every) {
+    const table = readFileSync(join(here, '../../src/codec/wire_codes.def'), 'utf8');
+    const codes = [...table.matchAll(/^STARLING_ERROR\((\w+),/gm)].map((row) => row[1]);
+    codes.push(1003, 1009, 1012, 4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008, 4009, 4010);
+    for (const code of codes) {
+        const story = `code: ${code}`;
+        const why = 'no story provokes it';
+        if (provoked.has(String(code))) passed += 1;
+        else (known[story] ? skipped : failures).push({ story, count: shards.join(), why: known[story] ?? why });
+    }
 }
 for (const { story, count, why } of failures) console.log(`FAILED [${count}] ${story}\n    ${why}`);
 for (const { story, count, why } of skipped) console.log(`skipped [${count}] ${story}: ${why}`);
