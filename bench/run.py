@@ -2,7 +2,8 @@
 """Runs scenarios of the load tool and keeps each result in bench/results/NAME.json.
 
 Each scenario measures the raw yardstick and a gateway in alternating runs, so that what disturbs the machine
-disturbs both alike. Without a name: all of them, and a table of what is kept.
+disturbs both alike. Without a name: all of them, and a table of what is kept. Scenarios called cluster-... open
+connections over several nodes and one Redis and audit what clients are told.
 """
 
 import argparse
@@ -39,6 +40,19 @@ SCENARIOS = {
               "churn --cycles 5000 --in-flight 32 --rooms 100", ["cpu_us_per_cycle", "failed"]),
 }
 
+# The same for whole clusters, one run each: phases with figures, and wrong is wrong.
+CLUSTERS = {
+    "cluster-1k": ("1,000 connections over six nodes and one Redis, rooms of ten",
+                   "--connections 1000 --nodes 6 --processes 2 --all-channel --samples 100"),
+    "cluster-10k": ("10,000 connections over six nodes and one Redis, rooms of ten",
+                    "--connections 10000 --nodes 6 --processes 2 --all-channel --in-flight 1024"),
+    "cluster-100k": ("100,000 connections over six nodes and one Redis, rooms of ten",
+                     "--connections 100000 --nodes 6 --processes 6 --all-channel --in-flight 2048 --storm 10"),
+    **{f"cluster-nodes-{nodes}": (f"10,000 connections, rooms of ten, {nodes} nodes and one Redis",
+                                  f"--connections 10000 --nodes {nodes} --processes 2 --in-flight 1024 --storm 0 --kill 0")
+       for nodes in (1, 2, 4, 6)},
+}
+
 
 def machine():
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
@@ -61,13 +75,26 @@ def measure(name, options):
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if not done.stdout.startswith("{"):
         return False
+    result = keep(name, what, command, done, options)
+    print(row(name, result))
+    return done.returncode == 0
+
+
+def measure_cluster(name, options):
+    what, arguments = CLUSTERS[name]
+    command = [str(options.tool), "cluster", *arguments.split(), "--target", options.binary[0]]
+    print(f"== {name}: {what}", flush=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return done.returncode == 0 and keep(name, what, command, done, options)
+
+
+def keep(name, what, command, done, options):
     readable = " ".join(word.replace(str(ROOT) + "/", "") for word in command)
     result = {"scenario": name, "what": what, "command": readable, "commit": commit(), "machine": machine(),
               "at": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **json.loads(done.stdout)}
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(row(name, result))
-    return done.returncode == 0
+    return result
 
 
 def row(name, result):
@@ -85,7 +112,7 @@ def row(name, result):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}; none: all")
+    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS | CLUSTERS)}; none: all but clusters")
     parser.add_argument("--runs", type=int, default=6, help="of each target, in turns (6)")
     parser.add_argument("--binary", action="append", help="a gateway; more than once: one beside the other")
     parser.add_argument("--tool", type=pathlib.Path, default=ROOT / "build/release/bench/starling_bench")
@@ -93,18 +120,18 @@ def main():
     parser.add_argument("--table", action="store_true", help="only print what is kept")
     options = parser.parse_args()
     options.binary = options.binary or [str(ROOT / "build/release/starling")]
-    unknown = [name for name in options.scenarios if name not in SCENARIOS]
+    unknown = [name for name in options.scenarios if name not in SCENARIOS | CLUSTERS]
     if unknown:
         parser.error(f"no scenario is called {', '.join(unknown)}")
     names = options.scenarios or list(SCENARIOS)
     if options.table:
         for name in names:
-            if (options.results / f"{name}.json").exists():
+            if name in SCENARIOS and (options.results / f"{name}.json").exists():
                 print(row(name, json.loads((options.results / f"{name}.json").read_text())))
         return 0
     if not options.tool.exists():
         parser.error(f"{options.tool} is missing: cmake --build --preset release --target starling_bench")
-    failed = [name for name in names if not measure(name, options)]
+    failed = [name for name in names if not (measure_cluster if name in CLUSTERS else measure)(name, options)]
     if failed:
         print("failed:", ", ".join(failed))
     return 1 if failed else 0

@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "load/cluster.h"
 #include "load/measure.h"
 #include "load/publisher.h"
 #include "load/raw_server.h"
@@ -236,6 +237,12 @@ int measure(const Options& options) {
 
 int main(int count, char** words) {
     using namespace starling::bench;
+    if (count > 1 && std::string_view(words[1]) == "cluster") {
+        const auto cluster = parse_cluster_options(count, words);
+        if (cluster) { return run_cluster(*cluster); }
+        fmt::print(stderr, "{}\n", cluster.error());
+        return 2;
+    }
     const auto options = parse_options(count, words);
     if (!options) {
         fmt::print(stderr, "{}\n", options.error());

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kUsage =
     "usage: starling_bench MODE [--target raw|raw-writev|PATH]... [--name value]... [-- flags of the gateway]\n"
-    "modes: idle, fanout, rooms, churn\n"
+    "modes: idle, fanout, rooms, churn; cluster has options of its own\n"
     "  --runs --connections --rooms --publishers --messages --burst --rate --padding --cycles --in-flight\n"
     "  --processes --channels --shards    numbers\n"
     "  --presence --same-user --no-pin    switches";
