@@ -11,12 +11,15 @@
 #include <cstdio>
 #include <functional>
 #include <map>
+#include <memory>
 #include <new>
 #include <thread>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "load/cluster.h"
+#include "load/dialect.h"
 #include "load/measure.h"
 #include "load/publisher.h"
 #include "load/raw_server.h"
@@ -53,7 +56,7 @@ bool wait_until(const std::function<bool()>& holds, double seconds) {
 
 struct Run {
     Run(const std::string& name, const Options& options_in)
-        : options(options_in), target(name, options_in),
+        : options(options_in), dialect(dialect_of(name, options_in)), target(name, options_in),
           board(new (::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Board) {}
     ~Run() {
         for (const pid_t child : children) {
@@ -71,9 +74,14 @@ struct Run {
             share.count = static_cast<std::uint32_t>(std::uint64_t{total} * (i + 1) / options.processes) - share.first;
             share.in_flight = std::max(1U, options.in_flight / options.processes);
             share.port = target.port();
-            share.raw = target.raw();
-            children.push_back(start_process(options.pin, [this, share, i] { run_clients(options, share, *board, board->clients[i]); }));
+            children.push_back(start_process(options.pin, [this, share, i] { run_clients(options, *dialect, share, *board, board->clients[i]); }));
         }
+    }
+
+    double client_seconds() const {
+        double seconds = 0;
+        for (const pid_t child : children) { seconds += cpu_seconds(child); }
+        return seconds;
     }
 
     void stop_clients() {
@@ -83,6 +91,7 @@ struct Run {
     }
 
     const Options& options;
+    std::unique_ptr<Dialect> dialect;
     Target target;
     Board* board;
     std::vector<pid_t> children;
@@ -108,7 +117,11 @@ bool connect_all(Run& run) {
     const auto count = static_cast<double>(wanted);
     run.figures.emplace_back("connect_s", seconds);
     run.figures.emplace_back("connect_cpu_us", (cpu_seconds(run.target.process()) - cpu) / count * 1e6);
-    if (run.options.mode == Mode::idle) { std::this_thread::sleep_for(3s); }
+    if (run.options.mode == Mode::idle) {
+        const double before = cpu_seconds(run.target.process());
+        std::this_thread::sleep_for(3s);
+        run.figures.emplace_back("idle_cpu_ms_per_s", (cpu_seconds(run.target.process()) - before) / 3 * 1e3);
+    }
     run.figures.emplace_back("pss_bytes", (static_cast<double>(pss_bytes(run.target.process())) - static_cast<double>(memory)) / count);
     run.figures.emplace_back("kernel_bytes_both_ends", (static_cast<double>(kernel_socket_bytes()) - static_cast<double>(kernel)) / count);
     return true;
@@ -116,7 +129,7 @@ bool connect_all(Run& run) {
 
 void publish_all(Run& run) {
     run.children.push_back(start_process(run.options.pin, [&run] {
-        run_publisher(run.options, run.target.port(), run.target.raw(), *run.board);
+        run_publisher(run.options, run.target.port(), *run.dialect, *run.board);
     }));
     Board& board = *run.board;
     wait_until([&] { return board.publisher_ready || board.publisher_done; }, 20);
@@ -126,11 +139,13 @@ void publish_all(Run& run) {
     }
     std::this_thread::sleep_for(200ms);
     const double cpu = cpu_seconds(run.target.process());
+    const double others = run.client_seconds();
     const std::uint64_t begin = monotonic_ns();
     board.phase = Phase::run;
     wait_until([&] { return board.publisher_done.load(); }, 600);
     const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
     const double spent = cpu_seconds(run.target.process()) - cpu;
+    const double client_spent = run.client_seconds() - others;
     run.stop_clients();
     const auto received = static_cast<double>(board.sum(&ClientPart::received));
     Histogram latency;
@@ -151,6 +166,7 @@ void publish_all(Run& run) {
                         {"cpu_s_per_million", spent / received * 1e6},
                         {"deliveries_per_s", received / seconds},
                         {"server_cpu_share", spent / seconds},
+                        {"client_cpu_share", client_spent / seconds},
                         {"p50_ms", latency.quantile(0.5) / 1e6},
                         {"p99_ms", latency.quantile(0.99) / 1e6},
                         {"max_ms", latency.quantile(0.999999) / 1e6},
@@ -163,6 +179,7 @@ void churn(Run& run) {
     run.start_clients();
     std::this_thread::sleep_for(200ms);
     const double cpu = cpu_seconds(run.target.process());
+    const double others = run.client_seconds();
     const std::uint64_t begin = monotonic_ns();
     run.board->phase = Phase::run;
     const std::uint64_t wanted = run.options.cycles;
@@ -170,25 +187,29 @@ void churn(Run& run) {
                20 + static_cast<double>(wanted) / 200);
     const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
     const double spent = cpu_seconds(run.target.process()) - cpu;
+    const double client_spent = run.client_seconds() - others;
     const auto done = static_cast<double>(run.board->sum(&ClientPart::ready));
     if (done == 0) {
         run.failure = "no cycle was completed";
         return;
     }
     run.figures = {{"cycles", done}, {"failed", static_cast<double>(run.board->sum(&ClientPart::failed))},
-                   {"cpu_us_per_cycle", spent / done * 1e6}, {"cycles_per_s", done / seconds}};
+                   {"cpu_us_per_cycle", spent / done * 1e6}, {"cycles_per_s", done / seconds},
+                   {"server_cpu_share", spent / seconds}, {"client_cpu_share", client_spent / seconds}};
 }
 
 std::string short_name(const std::string& target) {
-    return is_raw(target) ? target : target.substr(target.rfind('/') + 1);
+    return is_raw(target) || is_peer(target) ? target : target.substr(target.rfind('/') + 1);
 }
 
 int measure(const Options& options) {
     std::vector<std::map<std::string, std::vector<double>>> columns(options.targets.size());
     std::vector<std::string> order;
+    std::vector<std::string> failures(options.targets.size());
     bool failed = false;
     for (std::uint32_t round = 0; round < options.runs; ++round) {
         for (std::size_t i = 0; i < options.targets.size(); ++i) {
+            if (!failures[i].empty()) { continue; }
             Run run(options.targets[i], options);
             run.failure = run.target.failure();
             if (run.failure.empty() && options.mode == Mode::churn) {
@@ -197,8 +218,12 @@ int measure(const Options& options) {
                 publish_all(run);
             }
             std::string line = fmt::format("run {} {}:", round + 1, short_name(options.targets[i]));
-            if (!run.failure.empty()) {
+            if (run.target.absent()) {
+                failures[i] = "not installed";
+                line += " skipped: not installed";
+            } else if (!run.failure.empty()) {
                 failed = true;
+                failures[i] = run.failure;
                 line += " FAILED, " + run.failure;
             }
             for (const auto& [name, value] : run.figures) {
@@ -212,11 +237,13 @@ int measure(const Options& options) {
     std::string out = "{\"runs\":" + std::to_string(options.runs) + ",\"targets\":[";
     for (std::size_t i = 0; i < options.targets.size(); ++i) {
         out += fmt::format("{}\n {{\"target\":\"{}\"", i == 0 ? "" : ",", short_name(options.targets[i]));
+        if (!failures[i].empty()) { out += fmt::format(",\n  \"failure\":\"{}\"", failures[i]); }
         for (const std::string& name : order) {
             if (columns[i][name].empty()) { continue; }
             const Spread spread = spread_of(columns[i][name]);
             out += fmt::format(",\n  \"{}\":{{\"lower_quartile\":{:.6g},\"median\":{:.6g},\"least\":{:.6g},\"most\":{:.6g}", name,
                                spread.lower_quartile, spread.median, spread.least, spread.most);
+            out += fmt::format(",\"values\":[{:.6g}]", fmt::join(columns[i][name], ","));
             const auto& first = columns[0][name];
             if (i > 0 && !first.empty() && spread_of(first).lower_quartile > 0) {
                 const Spread base = spread_of(first);
@@ -247,6 +274,12 @@ int main(int count, char** words) {
     if (!options) {
         fmt::print(stderr, "{}\n", options.error());
         return 2;
+    }
+    for (const std::string& target : options->targets) {
+        if (dialect_of(target, *options) == nullptr) {
+            fmt::print(stderr, "{}: there is no such peer\n", target);
+            return 2;
+        }
     }
     if (options->serve_raw) { serve_raw(options->serve_writev ? Writing::writev : Writing::send); }
     return measure(*options);

@@ -24,6 +24,32 @@ std::string read_file(const std::string& path) {
     return std::move(out).str();
 }
 
+std::vector<std::string> threads_of(pid_t process) {
+    const std::string folder = fmt::format("/proc/{}/task", process);
+    std::vector<std::string> out;
+    DIR* directory = ::opendir(folder.c_str());
+    if (directory == nullptr) { return out; }
+    while (const dirent* entry = ::readdir(directory)) {
+        if (entry->d_name[0] != '.') { out.push_back(folder + "/" + entry->d_name); }
+    }
+    ::closedir(directory);
+    return out;
+}
+
+// A process and its descendants.
+std::vector<pid_t> family_of(pid_t process) {
+    std::vector<pid_t> out{process};
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        for (const std::string& thread : threads_of(out[i])) {
+            std::istringstream children(read_file(thread + "/children"));
+            for (pid_t child = 0; children >> child;) {
+                if (read_file(fmt::format("/proc/{}/comm", child)) != "redis-server\n") { out.push_back(child); }
+            }
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 double Histogram::quantile(double share) const {
@@ -39,25 +65,26 @@ double Histogram::quantile(double share) const {
 }
 
 double cpu_seconds(pid_t process) {
-    const std::string folder = fmt::format("/proc/{}/task", process);
     double nanoseconds = 0;
-    DIR* directory = ::opendir(folder.c_str());
-    if (directory == nullptr) { return 0; }
-    while (const dirent* entry = ::readdir(directory)) {
-        if (entry->d_name[0] == '.') { continue; }
-        std::istringstream fields(read_file(folder + "/" + entry->d_name + "/schedstat"));
-        double spent = 0;
-        fields >> spent;
-        nanoseconds += spent;
+    for (const pid_t each : family_of(process)) {
+        for (const std::string& thread : threads_of(each)) {
+            std::istringstream fields(read_file(thread + "/schedstat"));
+            double spent = 0;
+            fields >> spent;
+            nanoseconds += spent;
+        }
     }
-    ::closedir(directory);
     return nanoseconds / 1e9;
 }
 
 std::uint64_t pss_bytes(pid_t process) {
-    const std::string text = read_file(fmt::format("/proc/{}/smaps_rollup", process));
-    const std::size_t at = text.find("\nPss:");
-    return at == std::string::npos ? 0 : std::stoull(text.substr(at + 5)) * 1024;
+    std::uint64_t bytes = 0;
+    for (const pid_t each : family_of(process)) {
+        const std::string text = read_file(fmt::format("/proc/{}/smaps_rollup", each));
+        const std::size_t at = text.find("\nPss:");
+        if (at != std::string::npos) { bytes += std::stoull(text.substr(at + 5)) * 1024; }
+    }
+    return bytes;
 }
 
 std::uint64_t kernel_socket_bytes() {

@@ -9,7 +9,8 @@
 
 namespace starling::bench {
 
-double cpu_seconds(pid_t process);           // Of all its threads, by the scheduler's own clock.
+// Of the process and all that it started, but not a Redis that a peer brings along.
+double cpu_seconds(pid_t process);           // Of all threads, by the scheduler's own clock.
 std::uint64_t pss_bytes(pid_t process);      // Proportional memory in user space.
 // Bytes of the kernel's objects for sockets, files and epoll, of the whole machine; 0: not readable.
 std::uint64_t kernel_socket_bytes();

@@ -10,10 +10,11 @@ namespace starling::bench {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: starling_bench MODE [--target raw|raw-writev|PATH]... [--name value]... [-- flags of the gateway]\n"
+    "usage: starling_bench MODE [--target raw|raw-writev|peer:NAME|PATH]... [--name value]... [-- flags of the gateway]\n"
     "modes: idle, fanout, rooms, churn; cluster has options of its own\n"
     "  --runs --connections --rooms --publishers --messages --burst --rate --padding --cycles --in-flight\n"
     "  --processes --channels --shards    numbers\n"
+    "  --peers FOLDER                     where the peers are (bench/peers)\n"
     "  --presence --same-user --no-pin    switches";
 
 }  // namespace
@@ -54,6 +55,8 @@ std::expected<Options, std::string> parse_options(int count, char** words) {
         const char* end = value.data() + value.size();
         if (word == "--target") {
             options.targets.emplace_back(value);
+        } else if (word == "--peers") {
+            options.peers = value;
         } else if (word == "--rate") {
             if (std::from_chars(value.data(), end, options.rate).ptr != end) { return std::unexpected("--rate wants a number"); }
         } else if (const auto found = numbers.find(word); found != numbers.end()) {

@@ -12,7 +12,7 @@ enum class Mode : std::uint8_t { idle, fanout, rooms, churn };
 
 struct Options {
     Mode mode = Mode::fanout;
-    std::vector<std::string> targets;        // "raw", "raw-writev", or the path of a gateway.
+    std::vector<std::string> targets;        // "raw", "raw-writev", "peer:NAME", or the path of a gateway.
     std::uint32_t runs = 5;
     std::uint32_t connections = 1000;
     std::uint32_t rooms = 1;                 // A connection is in one of them (idle: in `channels`).
@@ -29,6 +29,7 @@ struct Options {
     bool same_user = false;
     std::uint32_t shards = 1;
     bool pin = true;                         // The server on the first core, the clients on the last.
+    std::string peers = "bench/peers";       // Where the peers' folders are.
     std::vector<std::string> flags;          // Handed on to the gateway.
     bool serve_raw = false;                  // Not a measurement: be the raw server.
     bool serve_writev = false;

@@ -22,8 +22,8 @@ constexpr std::uint64_t kPatienceNs = 10'000'000'000;
 
 class Publisher {
  public:
-    Publisher(const Options& options, bool raw, Board& board)
-        : options_(options), raw_(raw), board_(board), padding_(options.padding, 'x'), sequences_(options.rooms) {}
+    Publisher(const Options& options, const Dialect& dialect, Board& board)
+        : options_(options), dialect_(dialect), board_(board), padding_(options.padding, 'x'), sequences_(options.rooms) {}
 
     bool connect(std::uint16_t port) {
         for (std::uint32_t i = 0; i < options_.publishers; ++i) {
@@ -32,11 +32,10 @@ class Publisher {
             pollfd waiting{descriptor, POLLOUT, 0};
             ::poll(&waiting, 1, 5000);
             ::fcntl(descriptor, F_SETFL, 0);
-            say(descriptor, upgrade_request(raw_ ? "/p/0" : "/v1/ws"));
-            if (!hears(descriptor, "101 ")) { return false; }
-            if (!raw_) {
-                say(descriptor, masked_frame(connect_frame(1'000'000 + i)));
-                if (!hears(descriptor, "\"connected\"")) { return false; }
+            std::string heard;
+            for (const Dialect::Step& step : dialect_.publisher_steps(1'000'000 + i)) {
+                say(descriptor, step.say);
+                if (!hears(descriptor, step.wait_for, heard)) { return false; }
             }
             sockets_.push_back(descriptor);
         }
@@ -68,8 +67,8 @@ class Publisher {
         }
     }
 
-    static bool hears(int descriptor, std::string_view word) {
-        std::string heard;
+    // `heard` keeps what came after the word.
+    static bool hears(int descriptor, std::string_view word, std::string& heard) {
         char bytes[4096];
         while (heard.find(word) == std::string::npos) {
             pollfd waiting{descriptor, POLLIN, 0};
@@ -78,6 +77,7 @@ class Publisher {
             if (count <= 0) { return false; }
             heard.append(bytes, static_cast<std::size_t>(count));
         }
+        heard.erase(0, heard.find(word) + word.size());
         return true;
     }
 
@@ -88,7 +88,7 @@ class Publisher {
         std::string out;
         for (std::uint32_t k = 0; k < options_.burst; ++k) {
             const std::string data = stamp_json({room, ++sequences_[room], monotonic_ns()}, padding_);
-            out += masked_frame(raw_ ? data : publish_frame(room, data));
+            out += dialect_.publish(room, data);
         }
         say(sockets_[i], out);
         board_.published += options_.burst;
@@ -116,7 +116,7 @@ class Publisher {
     }
 
     const Options& options_;
-    bool raw_;
+    const Dialect& dialect_;
     Board& board_;
     std::string padding_;
     std::vector<std::uint64_t> sequences_;
@@ -125,8 +125,8 @@ class Publisher {
 
 }  // namespace
 
-void run_publisher(const Options& options, std::uint16_t port, bool raw, Board& board) {
-    Publisher publisher(options, raw, board);
+void run_publisher(const Options& options, std::uint16_t port, const Dialect& dialect, Board& board) {
+    Publisher publisher(options, dialect, board);
     const bool connected = publisher.connect(port);
     board.publisher_ready = connected;
     board.publisher_done = !connected;

@@ -4,11 +4,12 @@
 #include <cstdint>
 
 #include "load/board.h"
+#include "load/dialect.h"
 #include "load/options.h"
 
 namespace starling::bench {
 
 // Connects, waits for the board to say run, publishes all rounds and waits for what is under way.
-void run_publisher(const Options& options, std::uint16_t port, bool raw, Board& board);
+void run_publisher(const Options& options, std::uint16_t port, const Dialect& dialect, Board& board);
 
 }  // namespace starling::bench

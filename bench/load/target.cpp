@@ -1,15 +1,20 @@
 #include "load/target.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -18,13 +23,44 @@
 
 namespace starling::bench {
 
+using namespace std::chrono_literals;
+
 namespace {
 
-// Everything allowed, limits out of the way: what is measured is the way, not the refusal.
-std::string write_config(const Options& options, std::string& folder) {
+constexpr int kNotInstalled = 77;            // What `start` of an absent peer ends with.
+
+std::string new_folder() {
     char name[] = "/tmp/starling-bench-XXXXXX";
-    if (::mkdtemp(name) == nullptr) { return {}; }
-    folder = name;
+    return ::mkdtemp(name) == nullptr ? std::string() : std::string(name);
+}
+
+int loopback_socket(sockaddr_in& address, std::uint16_t port) {
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    return ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+std::uint16_t free_port() {
+    sockaddr_in address{};
+    const int descriptor = loopback_socket(address, 0);
+    socklen_t size = sizeof address;
+    ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size);
+    ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size);
+    ::close(descriptor);
+    return ntohs(address.sin_port);
+}
+
+bool accepts(std::uint16_t port) {
+    sockaddr_in address{};
+    const int descriptor = loopback_socket(address, port);
+    const bool accepted = ::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    ::close(descriptor);
+    return accepted;
+}
+
+// Everything allowed, limits out of the way: what is measured is the way, not the refusal.
+std::string write_config(const Options& options, const std::string& folder) {
     const std::string path = folder + "/bench.toml";
     std::ofstream(path) << fmt::format(
         "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = {}\nlog_level = \"warning\"\n"
@@ -62,12 +98,18 @@ void pin_to(int core) {
     ::sched_setaffinity(0, sizeof set, &set);
 }
 
-Target::Target(const std::string& name, const Options& options) : raw_(is_raw(name)) {
+Target::Target(const std::string& name, const Options& options) {
     std::vector<std::string> words;
-    if (raw_) {
+    std::uint16_t chosen = 0;
+    if (is_raw(name)) {
         words = {"/proc/self/exe", "--serve-raw"};
         if (name == "raw-writev") { words.emplace_back("--writev"); }
+    } else if (is_peer(name)) {
+        chosen = free_port();
+        folder_ = new_folder();
+        words = {fmt::format("{}/{}/start", options.peers, peer_name(name)), fmt::to_string(chosen)};
     } else {
+        folder_ = new_folder();
         words = {name, "serve", "--config", write_config(options, folder_)};
         words.insert(words.end(), options.flags.begin(), options.flags.end());
     }
@@ -75,7 +117,10 @@ Target::Target(const std::string& name, const Options& options) : raw_(is_raw(na
     if (::pipe(pipes) != 0) { return; }
     process_ = ::fork();
     if (process_ == 0) {
+        ::setpgid(0, 0);                     // A peer may be several processes; they end together.
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (options.pin) { pin_to(0); }
+        ::setenv("STARLING_PEER_FOLDER", folder_.c_str(), 1);
         ::dup2(pipes[1], 1);
         ::close(pipes[0]);
         ::close(pipes[1]);
@@ -85,15 +130,40 @@ Target::Target(const std::string& name, const Options& options) : raw_(is_raw(na
         ::execv(arguments[0], arguments.data());
         ::_exit(127);
     }
+    ::setpgid(process_, process_);
     ::close(pipes[1]);
+    if (is_peer(name)) {
+        wait_for_peer(name, chosen);
+        return;
+    }
     port_ = read_port(pipes[0]);
     // The pipe stays open: a server that prints again must not die of it.
     if (port_ == 0) { failure_ = name + " did not say its port"; }
 }
 
+void Target::wait_for_peer(const std::string& name, std::uint16_t port) {
+    for (int tries = 0; tries < 1000; ++tries) {
+        int status = 0;
+        if (::waitpid(process_, &status, WNOHANG) == process_) {
+            absent_ = WIFEXITED(status) && WEXITSTATUS(status) == kNotInstalled;
+            failure_ = name + (absent_ ? " is not installed" : " ended at its start");
+            ::kill(-process_, SIGKILL);
+            process_ = -1;
+            return;
+        }
+        if (accepts(port)) {
+            std::this_thread::sleep_for(200ms);      // What it still does at its start is not measured.
+            port_ = port;
+            return;
+        }
+        std::this_thread::sleep_for(20ms);
+    }
+    failure_ = name + " does not listen";
+}
+
 Target::~Target() {
     if (process_ > 0) {
-        ::kill(process_, SIGKILL);
+        ::kill(-process_, SIGKILL);
         ::waitpid(process_, nullptr, 0);
     }
     if (!folder_.empty()) { std::filesystem::remove_all(folder_); }

@@ -1,10 +1,11 @@
 #pragma once
-// A server under measurement, as a process of its own: the raw one, or a gateway.
+// A server under measurement, as a process of its own: the raw one, a gateway, or a peer (bench/peers/).
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "load/options.h"
 
@@ -18,18 +19,21 @@ class Target {
     Target(const Target&) = delete;
     std::uint16_t port() const { return port_; }
     pid_t process() const { return process_; }
-    bool raw() const { return raw_; }
     const std::string& failure() const { return failure_; }
+    bool absent() const { return absent_; }      // A peer that is not installed; `failure()` says how.
 
  private:
-    bool raw_ = false;
+    void wait_for_peer(const std::string& name, std::uint16_t port);
+    bool absent_ = false;
     pid_t process_ = -1;
     std::uint16_t port_ = 0;
     std::string folder_;
     std::string failure_;
 };
 
-inline bool is_raw(const std::string& name) { return name == "raw" || name == "raw-writev"; }
+inline bool is_raw(std::string_view name) { return name == "raw" || name == "raw-writev"; }
+inline bool is_peer(std::string_view name) { return name.starts_with("peer:"); }
+inline std::string_view peer_name(std::string_view name) { return name.substr(5); }
 void pin_to(int core);                       // This process, and what it starts; -1: the last core.
 
 }  // namespace starling::bench

@@ -4,11 +4,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "load/wire.h"
 
@@ -18,6 +17,7 @@ namespace {
 
 struct Client {
     enum class State : std::uint8_t { unused, upgrading, subscribing, ready, closing } state = State::unused;
+    bool asked = false;                      // For the upgrade.
     int descriptor = -1;
     std::uint32_t index = 0;
     std::uint32_t missing = 0;               // Subscriptions that are not confirmed.
@@ -27,8 +27,8 @@ struct Client {
 
 class Clients {
  public:
-    Clients(const Options& options, const Share& share, Board& board, ClientPart& part)
-        : options_(options), share_(share), board_(board), part_(part), churn_(options.mode == Mode::churn),
+    Clients(const Options& options, const Dialect& dialect, const Share& share, Board& board, ClientPart& part)
+        : options_(options), dialect_(dialect), many_(dialect.many_in_a_frame()), share_(share), board_(board), part_(part), churn_(options.mode == Mode::churn),
           epoll_(::epoll_create1(0)), buffer_(1 << 18) {
         clients_.resize(churn_ ? share.in_flight : share.count);
     }
@@ -81,13 +81,13 @@ class Clients {
 
     void on_event(Client& client) {
         if (client.state == Client::State::unused) { return; }
-        if (client.state == Client::State::upgrading && client.missing == 0) {
+        if (client.state == Client::State::upgrading && !client.asked) {
             int error = 0;
             socklen_t size = sizeof error;
             ::getsockopt(client.descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
             if (error != 0) { return end(client, false); }
-            client.missing = options_.channels;      // Asked for the upgrade.
-            say(client, upgrade_request(share_.raw ? fmt::format("/r/{}", room_of(client)) : std::string("/v1/ws")));
+            client.asked = true;
+            say(client, dialect_.upgrade(room_of(client)));
         }
         while (true) {
             const ssize_t count = ::recv(client.descriptor, buffer_.data(), buffer_.size(), 0);
@@ -111,7 +111,10 @@ class Clients {
     void on_bytes(Client& client, std::string_view bytes) {
         if (client.state == Client::State::upgrading) {
             const std::size_t end_of_head = bytes.find("\r\n\r\n");
-            if (end_of_head == std::string_view::npos) { return; }
+            if (end_of_head == std::string_view::npos) {
+                client.rest = std::make_unique<std::string>(bytes);
+                return;
+            }
             if (!bytes.starts_with("HTTP/1.1 101")) { return end(client, false); }
             bytes.remove_prefix(end_of_head + 4);
             on_upgraded(client);
@@ -127,38 +130,47 @@ class Clients {
 
     void on_upgraded(Client& client) {
         client.state = Client::State::subscribing;
-        if (share_.raw) {
-            client.missing = 1;
-            say(client, masked_frame("{}"));
-            return;
-        }
-        std::string out = masked_frame(connect_frame(options_.same_user ? 0 : client.index));
-        for (std::uint32_t i = 0; i < options_.channels; ++i) {
-            out += masked_frame(subscribe_frame(room_of(client) + i * options_.rooms, options_.presence));
-        }
-        say(client, out);
+        client.missing = dialect_.subscriptions();
+        if (client.missing == 0) { return on_ready(client); }
+        const std::string hello = dialect_.hello(client.index, room_of(client));
+        if (!hello.empty()) { say(client, hello); }
     }
 
     void on_frame(Client& client, const ServerFrame& frame) {
         if (frame.opcode == 9) { return say(client, std::string_view("\x8a\x80\x00\x00\x00\x00", 6)); }
-        if (frame.opcode != 1) { return; }
-        if (client.state == Client::State::subscribing) {
-            if (frame.payload.starts_with(R"({"type":"error")")) { return end(client, false); }
-            if (!share_.raw && !frame.payload.starts_with(R"({"type":"subscribed")")) { return; }
-            if (--client.missing == 0) { on_ready(client); }
-            return;
+        if (frame.opcode != 1 && frame.opcode != 2) { return; }
+        if (client.state != Client::State::ready) { return on_words(client, frame.payload); }
+        std::string_view payload = frame.payload;
+        auto stamp = find_stamp(payload);
+        if (!stamp) { return on_words(client, payload); }
+        on_message(client, *stamp);
+        while (many_) {
+            payload.remove_prefix(payload.find("\"b\":\"") + 45);
+            stamp = find_stamp(payload);
+            if (!stamp) { return; }
+            on_message(client, *stamp);
         }
-        const auto stamp = find_stamp(frame.payload);
-        if (!stamp) { return; }
+    }
+
+    void on_words(Client& client, std::string_view payload) {
+        const Dialect::Heard heard = dialect_.hear(payload, room_of(client));
+        if (!heard.answer.empty()) { say(client, heard.answer); }
+        if (client.state != Client::State::subscribing) { return; }
+        if (heard.refused) { return end(client, false); }
+        client.missing -= std::min(client.missing, heard.confirmed);
+        if (client.missing == 0) { on_ready(client); }
+    }
+
+    void on_message(Client& client, const Stamp& stamp) {
         const std::uint64_t now = monotonic_ns();
-        part_.latency.add(now - stamp->sent_ns);
+        part_.latency.add(now - stamp.sent_ns);
         part_.received.fetch_add(1, std::memory_order_relaxed);
-        if (stamp->sequence <= client.sequence) {
+        if (stamp.sequence <= client.sequence) {
             ++part_.repeated;
             return;
         }
-        part_.lost += stamp->sequence - client.sequence - 1;
-        client.sequence = stamp->sequence;
+        part_.lost += stamp.sequence - client.sequence - 1;
+        client.sequence = stamp.sequence;
     }
 
     void on_ready(Client& client) {
@@ -185,6 +197,8 @@ class Clients {
     }
 
     const Options& options_;
+    const Dialect& dialect_;
+    bool many_;
     const Share& share_;
     Board& board_;
     ClientPart& part_;
@@ -197,8 +211,8 @@ class Clients {
 
 }  // namespace
 
-void run_clients(const Options& options, const Share& share, Board& board, ClientPart& part) {
-    Clients(options, share, board, part).run();
+void run_clients(const Options& options, const Dialect& dialect, const Share& share, Board& board, ClientPart& part) {
+    Clients(options, dialect, share, board, part).run();
 }
 
 }  // namespace starling::bench

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "load/board.h"
+#include "load/dialect.h"
 #include "load/options.h"
 
 namespace starling::bench {
@@ -12,10 +13,9 @@ struct Share {
     std::uint32_t first = 0, count = 0;      // Indexes of its connections, of churn: of its cycles.
     std::uint32_t in_flight = 1;
     std::uint16_t port = 0;
-    bool raw = false;
 };
 
 // Returns when the board says stop; of churn, when its cycles are over.
-void run_clients(const Options& options, const Share& share, Board& board, ClientPart& part);
+void run_clients(const Options& options, const Dialect& dialect, const Share& share, Board& board, ClientPart& part);
 
 }  // namespace starling::bench
