@@ -35,6 +35,9 @@ class FrameQueue {
         rest_->frames.push_back(std::move(frame));
     }
 
+    bool single() const { return first_ && !rest_; }
+    iovec front() const { return {const_cast<char*>(first_.view().data()) + sent_, first_.size() - sent_}; }
+
     // The beginning of what waits, at most `most` parts; returns how many there are.
     int fill(iovec* parts, int most) const {
         if (!first_) { return 0; }

@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::size_t kBufferBytes = 65536;
 constexpr int kFramesPerWrite = 256;
+constexpr std::size_t kSweep = 8;            // Connections below which a ring's own cost is not earned.
+constexpr std::uint32_t kNobody = 0xffffffff;
 
 }  // namespace
 
@@ -325,6 +327,22 @@ std::size_t Transport::queued_bytes(ConnectionId id) const {
     return connection == nullptr ? 0 : connection->queue.bytes();
 }
 
+// Returns whether there may be more to write. `written` is negative where `failure` says why.
+bool Transport::on_written(ConnectionId id, Connection& connection, ssize_t written, int failure) {
+    if (written >= 0) {
+        connection.queue.drop(static_cast<std::size_t>(written), lists_);
+        return true;
+    }
+    if (failure == EINTR) { return true; }
+    if (failure != EAGAIN) {
+        drop(id, connection);
+        return false;
+    }
+    connection.blocked = true;
+    arm(id, connection);
+    return false;
+}
+
 void Transport::write_queue(ConnectionId id, Connection& connection) {
     while (!connection.queue.empty()) {
         iovec parts[kFramesPerWrite];
@@ -338,31 +356,64 @@ void Transport::write_queue(ConnectionId id, Connection& connection) {
             message.msg_iovlen = static_cast<std::size_t>(count);
             written = ::sendmsg(connection.descriptor, &message, MSG_NOSIGNAL);
         }
-        if (written < 0) {
-            if (errno == EINTR) { continue; }
-            if (errno != EAGAIN) {
-                drop(id, connection);
-                return;
-            }
-            connection.blocked = true;
-            arm(id, connection);
-            return;
-        }
-        connection.queue.drop(static_cast<std::size_t>(written), lists_);
+        if (!on_written(id, connection, written, errno)) { return; }
     }
     // Half first: a reset because of bytes we did not read could overtake our last answer.
     if (connection.closing) { ::shutdown(connection.descriptor, SHUT_WR); }
 }
 
 void Transport::flush() {
+    if (ring_ && touched_.size() >= kSweep) { sweep(); }
     // A drop inside adds nothing here: touched_ only grows by send().
-    for (std::size_t i = 0; i < touched_.size(); ++i) {
-        Connection* connection = find(touched_[i]);
-        if (connection == nullptr) { continue; }
+    for (const ConnectionId id : touched_) {
+        Connection* connection = find(id);
+        if (connection == nullptr || !connection->touched) { continue; }
         connection->touched = false;
-        if (!connection->blocked) { write_queue(touched_[i], *connection); }
+        if (!connection->blocked) { write_queue(id, *connection); }
     }
     touched_.clear();
+}
+
+bool Transport::use_send_ring() {
+    ring_ = SendRing::open();
+    return ring_ != nullptr;
+}
+
+// One frame to many: the system calls are what that costs. A connection with more to say gains nothing, its frames
+// leave together anyway; it stays touched.
+void Transport::sweep() {
+    for (const ConnectionId id : touched_) {
+        Connection* connection = find(id);
+        if (connection == nullptr || connection->blocked || connection->closing || !connection->queue.single()) { continue; }
+        connection->touched = false;
+        const iovec part = connection->queue.front();
+        ring_->add(connection->descriptor, {static_cast<const char*>(part.iov_base), part.iov_len});
+        swept_.push_back(id);
+        if (!ring_->full()) { continue; }
+        submit_sweep();
+        if (!ring_) { return; }
+    }
+    submit_sweep();
+}
+
+void Transport::submit_sweep() {
+    std::uint32_t taken = 0;
+    const auto outcomes = ring_->submit(taken);
+    // Those that failed first: they wait, or are gone, and are passed over below.
+    for (const SendRing::Outcome& outcome : outcomes) {
+        const ConnectionId id = swept_[outcome.place];
+        on_written(id, *find(id), outcome.result, -outcome.result);
+        if (Connection* connection = find(id); connection != nullptr && outcome.result >= 0) { write_queue(id, *connection); }
+        swept_[outcome.place].slot = kNobody;
+    }
+    for (std::uint32_t i = 0; i < taken; ++i) {
+        if (Connection* connection = find(swept_[i])) { connection->queue.drop(connection->queue.bytes(), lists_); }
+    }
+    for (std::size_t i = taken; i < swept_.size(); ++i) {
+        if (Connection* connection = find(swept_[i])) { write_queue(swept_[i], *connection); }
+    }
+    if (taken < swept_.size()) { ring_.reset(); }
+    swept_.clear();
 }
 
 void Transport::close_after_flush(ConnectionId id, Duration within, Instant now) {

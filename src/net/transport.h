@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "net/frame_queue.h"
 #include "net/resolver.h"
+#include "net/send_ring.h"
 #include "net/tls.h"
 
 namespace starling::net {
@@ -68,6 +69,9 @@ class Transport {
     void send(ConnectionId connection, SharedBytes bytes);
     std::size_t queued_bytes(ConnectionId connection) const;
     void flush();                            // Everything that was sent since the last flush.
+    // From now on one frame to many leaves by io_uring, if the kernel lets this thread: returns whether. Of the thread
+    // that flushes.
+    bool use_send_ring();
     // When its queue is empty our half is closed; it is gone when the peer closes too or `within` is over.
     void close_after_flush(ConnectionId connection, Duration within, Instant now);
     void expire(Instant now);                // Ends those whose close_after_flush is over.
@@ -91,6 +95,9 @@ class Transport {
     bool try_next_address(ConnectionId id, Connection& connection);
     void accept_all(Listener& listener, std::vector<Event>& out);
     void write_queue(ConnectionId id, Connection& connection);
+    void sweep();
+    void submit_sweep();
+    bool on_written(ConnectionId id, Connection& connection, ssize_t written, int failure);
     void arm(ConnectionId id, Connection& connection);
     void drop(ConnectionId id, Connection& connection);
     std::span<char> take_proxy_header(ConnectionId id, Connection& connection, std::size_t count);
@@ -104,6 +111,8 @@ class Transport {
     FrameQueue::Pool lists_;
     std::vector<std::uint32_t> free_;
     std::vector<ConnectionId> touched_;
+    std::unique_ptr<SendRing> ring_;         // Null: each connection is written to by a call of its own.
+    std::vector<ConnectionId> swept_;        // Those in the ring's batch.
     std::vector<ConnectionId> broken_;       // To be reported as closed.
     std::multimap<Instant, ConnectionId> closing_;
     std::vector<char> buffer_;

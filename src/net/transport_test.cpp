@@ -155,5 +155,83 @@ TEST(Transport, QueuesWhatTheKernelDoesNotTakeAndGoesOnLater) {
     ::close(client);
 }
 
+// With and without the ring alike: those who read, one who does not and one who has gone.
+TEST(Transport, SweepsOneFrameToMany) {
+    for (const bool by_ring : {false, true}) {
+        Transport transport;
+        if (by_ring && !transport.use_send_ring()) {
+            GTEST_SKIP() << "no io_uring here";
+        }
+        const auto port = transport.listen("127.0.0.1", 0, 1);
+        ASSERT_TRUE(port);
+        std::vector<int> clients;
+        std::vector<ConnectionId> ids;
+        for (int i = 0; i < 600; ++i) {
+            clients.push_back(dial(*port));
+            ids.push_back(await(transport, Event::Kind::accepted).connection);
+        }
+        std::vector<std::string> frames;
+        std::size_t sent = 0;
+        // Until the kernel takes no more for the one who does not read: some frames go in part,
+        // some wait.
+        for (int round = 0; transport.queued_bytes(ids[5]) == 0; ++round) {
+            ASSERT_LT(round, 1000);
+            const std::string body(100'000, static_cast<char>('a' + round % 26));
+            const SharedBytes frame(body);
+            for (std::size_t i = 0; i < ids.size(); ++i) {
+                if (i < 16 || round == 0) {
+                    transport.send(ids[i], frame);
+                }
+            }
+            transport.flush();
+            sent += body.size();
+            for (std::size_t i = 0; i < clients.size(); ++i) {
+                if (i == 5 || (i >= 16 && round != 0)) {
+                    continue;
+                }
+                std::string got(body.size(), '\0');
+                ASSERT_EQ(::recv(clients[i], got.data(), got.size(), MSG_WAITALL),
+                          static_cast<ssize_t>(got.size()));
+                ASSERT_EQ(got, body) << "client " << i << ", round " << round;
+            }
+            frames.push_back(body);
+        }
+        // The slow one reads at last: all of it, in order.
+        std::string all;
+        std::vector<char> buffer(1 << 20);
+        while (all.size() < sent) {
+            std::vector<Event> events;
+            transport.wait(1ms, events);
+            const ssize_t count = ::recv(clients[5], buffer.data(), buffer.size(), MSG_DONTWAIT);
+            if (count > 0) {
+                all.append(buffer.data(), static_cast<std::size_t>(count));
+            }
+        }
+        std::string expected;
+        for (const std::string& body : frames) {
+            expected += body;
+        }
+        EXPECT_TRUE(all == expected);
+        // One goes by a reset, and the sweep that finds it out tells of its end and spoils nothing.
+        const linger hard{1, 0};
+        ::setsockopt(clients[7], SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        ::close(clients[7]);
+        for (const ConnectionId id : ids) {
+            transport.send(id, SharedBytes("bye"));
+        }
+        transport.flush();
+        EXPECT_EQ(await(transport, Event::Kind::closed).connection, ids[7]);
+        for (std::size_t i = 0; i < clients.size(); ++i) {
+            if (i == 7) {
+                continue;
+            }
+            char bye[4] = {};
+            ASSERT_EQ(::recv(clients[i], bye, 3, MSG_WAITALL), 3);
+            ASSERT_STREQ(bye, "bye");
+            ::close(clients[i]);
+        }
+    }
+}
+
 }  // namespace
 }  // namespace starling::net

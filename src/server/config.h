@@ -47,6 +47,7 @@ struct Config {
         std::vector<std::string> trusted_proxies;
         std::int64_t drain_delay_ms = 5000, drain_window_ms = 25000;
         std::int64_t ping_interval_s = 25;
+        std::string io_uring = "auto";         // One frame to many sockets in one system call, where it is allowed.
         std::string log_level = "info";
     } server;
 

@@ -24,6 +24,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"server.drain.delay_ms", AT(server.drain_delay_ms), "from ready 503 to the first reconnect", 0, kDayMs},
     {"server.drain.window_ms", AT(server.drain_window_ms), "within which clients are sent away", 0, kDayMs},
     {"server.ping_interval_s", AT(server.ping_interval_s), "between two pings to a connection", 1, 3600},
+    {"server.io_uring", AT(server.io_uring), "for sending to many; auto: where the kernel allows it", 0, 0, "auto|off"},
     {"server.log_level", AT(server.log_level), "what goes to stderr", 0, 0, "debug|info|warning|error|off"},
     {"engine.type", AT(engine.type), "where order and history live", 0, 0, "memory|redis"},
     {"redis.url", AT(redis.url), "redis://, rediss://, redis+sentinel:// or redis+cluster://", 0, 0, {}, true},

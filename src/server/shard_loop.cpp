@@ -296,6 +296,8 @@ LoopStats ShardLoop::stats() {
 }
 
 void ShardLoop::run() {
+    const bool ring = runtime_->config.server.io_uring != "off" && transport_.use_send_ring();
+    if (identity_.index == 0) { log::info("sending to many", {{"by", ring ? "io_uring" : "send"}}); }
     engine_->start(now_, output_);
     take_output();
     watch_engine();
