@@ -9,7 +9,7 @@ import { makeNotifications } from './notifications';
 import { socketUrl, webSocket } from './transport';
 import type { ClientOptions, Clock, TransportLink } from './types';
 
-const kTimerMaxMs = 2 ** 30;    // Beyond 2^31 a timer fires at once.
+const enum Ms { Timer = 2 ** 30 }   // Beyond 2^31 a timer fires at once.
 
 /** Makes a client. It connects when something is first asked of it, so it may be made anywhere, also on a server. */
 export function createClient<M = any>(options: ClientOptions): Client<M> {
@@ -63,7 +63,7 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
         if (at >= armed && at < Infinity) { return; }    // A tick too early does no harm.
         stop(timer);
         armed = at;
-        if (at < Infinity) { timer = start(() => { armed = Infinity; dispatch({ _t: Ev.Tick }); }, Math.min(kTimerMaxMs, at - now())); }
+        if (at < Infinity) { timer = start(() => { armed = Infinity; dispatch({ _t: Ev.Tick }); }, Math.min(Ms.Timer, at - now())); }
     };
 
     const emit = (channel: string, name: string, value: unknown): void => {
@@ -125,9 +125,10 @@ export function createClient<M = any>(options: ClientOptions): Client<M> {
         }),
         _listen: (channel, name, listener) => {
             const key = name + ' ' + channel;
+            const all = listeners.get(key) ?? new Set();
             const own: [Listener] = [listener];     // The same function may listen twice.
-            listeners.set(key, (listeners.get(key) ?? new Set()).add(own));
-            return () => { listeners.get(key)?.delete(own); };
+            listeners.set(key, all.add(own));
+            return () => { all.delete(own); };
         },
     };
 

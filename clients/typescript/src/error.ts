@@ -14,7 +14,7 @@ export class StarlingError extends Error {
     /** Where the code is explained. */
     declare readonly help: string;
 
-    constructor({ code, message, retryable, channel }: { code: string; message: string; retryable: boolean; channel?: string }) {
+    constructor({ code, message, retryable, channel }: { code: string; message: string; retryable: boolean; channel?: string | undefined }) {
         super(message);
         Object.assign(this, { name: 'StarlingError', code, retryable, channel, help: kHelp + code });
     }

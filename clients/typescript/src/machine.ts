@@ -4,22 +4,25 @@
 //              ^             |
 //              +-- waiting <-+ broken, or a close code that allows it (docs/PROTOCOL.md)
 //                            +-> closed: any other close code, or close()
-import { channelFrame, lostChannels, sync, touch } from './machine_channel';
+import { channelFrame, lostChannels, show, sync, touch } from './machine_channel';
 import { notified } from './machine_notifications';
 import { nextDue, rejectAll, reply, request, requeue, sendAll } from './machine_request';
-import { backoff, Do, emit, Ev, send, type Command, type Event, type Fault, type Frame, type Settings, type State } from './machine_types';
+import { backoff, Do, edit, emit, Ev, fault, send, type Command, type Event, type Fault, type Frame, type Settings, type State } from './machine_types';
 
-const kAttemptMs = 10_000;      // For a token, an open socket and `connected` together.
-const kStableMs = 5_000;        // Up for so long, and the next loss starts with a short backoff again.
-const kPongMs = 10_000;
-const kProbeMs = 4_000;         // After waking: somebody looks at the screen.
-const kHandoverMs = 1_000;      // For what is on its way on the old link.
+// Here and in its neighbours numbers are enums, so that each is written where it is used and has no name in the bundle.
+const enum Ms {
+    Attempt = 10_000,   // For a token, an open socket and `connected` together.
+    Stable = 5_000,     // Up for so long, and the next loss starts with a short backoff again.
+    Pong = 10_000,
+    Probe = 4_000,      // After waking: somebody looks at the screen.
+    Handover = 1_000,   // For what is on its way on the old link.
+}
 
 export function initial(settings: Settings): State {
     return {
         _settings: settings, _seed: (settings._random * 2e9) | 1, _ids: 0,
         _want: false, _final: false, _next: 0, _link: 0, _old: 0, _nextDue: Infinity, _oldDue: Infinity,
-        _attempt: 0, _retryAt: Infinity, _upAt: 0, _lostAt: Infinity,
+        _attempt: 0, _retryAt: Infinity, _upAt: 0, _lostAt: Infinity, _calmAt: Infinity,
         _beatAt: Infinity, _pings: 0, _interval: 25_000, _refreshAt: Infinity, _skew: 0,
         _requests: new Map(), _channels: new Map(), _wishes: [],
         _notes: [], _acked: 0, _now: 0, _out: [], _mine: new Set(),
@@ -42,7 +45,7 @@ export function step(state: State, event: Event, now: number): [State, Command[]
 // When the machine wants to be woken by a tick, whatever else happens.
 export function due(s: State): number {
     return s._final ? Infinity : Math.min(s._retryAt, s._nextDue, s._oldDue,
-                    s._lostAt, s._beatAt, s._refreshAt, s._wishes[0]?.[0] ?? Infinity, nextDue(s));
+                    s._lostAt, s._calmAt, s._beatAt, s._refreshAt, s._wishes[0]?.[0] ?? Infinity, nextDue(s));
 }
 
 function on(s: State, e: Event): void {
@@ -54,7 +57,7 @@ function on(s: State, e: Event): void {
             break;
         case Ev.Close:
             s._final = true;
-            end(s, { code: 'closed', message: 'closed', retryable: false }, 1000);
+            end(s, fault('closed', 'closed'), 1000);
             break;
         case Ev.Opened:
             if (e._link === s._next) { send(s, e._link, { type: 'connect', id: ++s._ids, ...e._auth, resume: s._resume }); }
@@ -94,7 +97,7 @@ function begin(s: State): void {
     s._retryAt = Infinity;
     if (s._next) { return; }
     s._next = ++s._ids;
-    s._nextDue = s._now + kAttemptMs;
+    s._nextDue = s._now + Ms.Attempt;
     s._out.push([Do.Open, s._next]);
 }
 
@@ -119,7 +122,7 @@ function frame(s: State, link: number, f: Frame): void {
                     // Told before a close code, or for a frame that asked for no reply.
                     s._fault = error;
                     emit(s, f.channel ?? '', 'error', error);
-                } else if (f.channel) {
+                } else {
                     channelFrame(s, link, f);
                 }
         }
@@ -130,12 +133,12 @@ function frame(s: State, link: number, f: Frame): void {
 }
 
 // Closed without a code: should the new one not hold everything yet, presence lingers and nobody is seen to leave.
+// Where there is none, nothing happens.
 function dropOld(s: State): void {
-    const old = s._old;
+    drop(s, s._old);
+    lost(s, s._old);
     s._old = 0;
     s._oldDue = Infinity;
-    drop(s, old);
-    lost(s, old);
 }
 
 // What a link carried and held is without one.
@@ -149,10 +152,10 @@ function drop(s: State, link: number, code?: number): void {
 }
 
 function connected(s: State, f: Frame): void {
-    if (s._old) { dropOld(s); }
+    dropOld(s);
     if (s._link) {
         s._old = s._link;
-        s._oldDue = s._now + kHandoverMs;
+        s._oldDue = s._now + Ms.Handover;
     }
     s._link = s._next;
     s._next = 0;
@@ -171,10 +174,7 @@ function connected(s: State, f: Frame): void {
 
 // Told by the server's clock; ours may be wrong.
 function expires(s: State, at: number | undefined): void {
-    s._refreshAt = Infinity;
-    if (!at || !s._settings._fresh) { return; }
-    const left = at - s._skew - s._now;
-    s._refreshAt = s._now + Math.max(1000, left * 0.8);
+    s._refreshAt = at && s._settings._fresh ? s._now + Math.max(1000, (at - s._skew - s._now) * 0.8) : Infinity;
 }
 
 function closed(s: State, link: number, code: number, reason: string): void {
@@ -192,7 +192,7 @@ function closed(s: State, link: number, code: number, reason: string): void {
     }
     // After 4002 there must be a new token to come back with.
     if (code === 4002 ? !s._settings._fresh : !mayReconnect(code)) {
-        end(s, s._fault ?? { code: kCodes[code - 4001] ?? 'ended', message: reason || `${code}`, retryable: false });
+        end(s, s._fault ?? fault(kCodes[code - 4001] ?? 'ended', reason || `${code}`));
     } else if (!s._next) {
         s._retryAt = backoff(s, s._attempt++);
     }
@@ -200,17 +200,16 @@ function closed(s: State, link: number, code: number, reason: string): void {
 
 // The link that counted is no more.
 function gone(s: State): void {
-    const link = s._link;
+    lost(s, s._link);
     s._link = 0;
-    if (s._now >= s._upAt + kStableMs) { s._attempt = 0; }
+    if (s._now >= s._upAt + Ms.Stable) { s._attempt = 0; }
     s._beatAt = s._refreshAt = Infinity;
-    lost(s, link);
 }
 
 const kCodes = ['unauthenticated', 'token_expired', 'forbidden'];   // 4001 to 4003
 
 export function mayReconnect(code: number): boolean {
-    return /^(10(01|06|1[123])|400[246-9]|4010)$/.test(`${code}`);
+    return /^(10(01|06|1[123])|400[246-9]|4010)$/.test(code as any);
 }
 
 function shut(s: State, code?: number): void {
@@ -218,7 +217,7 @@ function shut(s: State, code?: number): void {
     drop(s, s._link, code);
     s._next = 0;
     if (s._link) { gone(s); }
-    if (s._old) { dropOld(s); }
+    dropOld(s);
     s._nextDue = s._retryAt = Infinity;
 }
 
@@ -242,14 +241,18 @@ function tick(s: State): void {
         s._view = { ...s._view, lost: true };
         emit(s, '', 'lost');
     }
+    if (s._calmAt <= now) {
+        s._calmAt = Infinity;
+        for (const name of s._channels.keys()) { show(s, edit(s, name)!); }
+    }
     if (s._nextDue <= now) { broken(s, s._next); }
     if (s._oldDue <= now) { dropOld(s); }
     if (s._beatAt <= now) {
         // A tick that comes late was held up by sleep or a throttled tab, and so may be the answer that lies
         // in the socket: one more question before the connection counts as dead.
-        if (s._pings > 1 || (s._pings && now < s._beatAt + 2000)) { broken(s, s._link); } else { probe(s, kPongMs); }
+        if (s._pings > 1 || (s._pings && now < s._beatAt + 2000)) { broken(s, s._link); } else { probe(s, Ms.Pong); }
     }
-    if (s._refreshAt <= now) { s._refreshAt = now + kAttemptMs; s._out.push([Do.Token]); }
+    if (s._refreshAt <= now) { s._refreshAt = now + Ms.Attempt; s._out.push([Do.Token]); }
     if (s._retryAt <= now) { begin(s); }
     for (const [at, wish] of s._wishes) { if (at <= now) { touch(s, wish); } }
     s._wishes = s._wishes.filter(([at]) => at > now);
@@ -266,6 +269,6 @@ function probe(s: State, ms: number): void {
 function wake(s: State): void {
     if (!s._want) { return; }
     s._lostAt = Infinity;
-    if (!s._link) { begin(s); } else if (!s._pings) { probe(s, kProbeMs); } else { s._beatAt = Math.min(s._beatAt, s._now + kProbeMs); }
+    if (!s._link) { begin(s); } else if (!s._pings) { probe(s, Ms.Probe); } else { s._beatAt = Math.min(s._beatAt, s._now + Ms.Probe); }
     tick(s);
 }

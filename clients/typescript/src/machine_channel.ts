@@ -2,18 +2,17 @@
 // What is wanted is only noted; `sync` compares it with what was asked for, so coming and going within one
 // moment costs no frame.
 import { add } from './machine_request';
-import { channels, edit, emit, Ev, requests, send, type Channel, type Fault, type Frame, type Member, type Message, type State, type Wish } from './machine_types';
+import { channels, edit, emit, Ev, fault, requests, send, type Channel, type Fault, type Frame, type Member, type Message, type State, type Wish } from './machine_types';
 
-const kTypingEveryMs = 2_500;   // The server forgets a user 5 s after the last `typing`.
-const kTypingMs = 5_000;
-const kLatestMax = 1_000;       // As many values as the server keeps for a channel.
+const enum Ms { Repeat = 2_500, Typing = 5_000 }    // The server forgets who types 5 s after the last `typing`.
+const enum Max { Latest = 1_000 }                   // As many values as the server keeps for a channel.
 
 // What a channel is like that nobody has asked for.
 export function blank(name: string): Channel {
     return {
         _name: name, _refs: 0, _enters: 0, _present: false, _asked: 0, _request: 0, _on: 0,
         _ever: false, _status: 'idle', _options: {}, _latest: new Map(), _people: new Map(),
-        _members: [], _others: [], _count: 0, _typing: [], _typedAt: -Infinity, _keyAt: -Infinity,
+        _members: [], _others: [], _count: 0, _known: 0, _typing: [], _typedAt: -Infinity, _keyAt: -Infinity,
     };
 }
 
@@ -43,24 +42,24 @@ export function touch(s: State, { _t: what, _channel: name, _by: by, _data: data
 
 export function sync(s: State): void {
     const link = s._link;
-    for (const [name, was] of s._channels) {
-        const present = was._enters > 0;
-        const failed = was._status === 'failed';
-        if (!present && !was._refs) {
-            if (link && was._asked === link) { send(s, link, { type: 'unsubscribe', channel: name }); }
-            requests(s).delete(was._request);
+    for (const name of s._channels.keys()) {
+        const ch = edit(s, name)!;
+        const present = ch._enters > 0;
+        if (!present && !ch._refs) {
+            if (link && ch._asked === link) { send(s, link, { type: 'unsubscribe', channel: name }); }
+            requests(s).delete(ch._request);
             channels(s).delete(name);
             emit(s, name, 'state', 'idle');
             continue;
         }
-        if (was._status === 'idle') { mark(s, edit(s, name)!, 'joining'); }
-        if (!link || failed) { continue; }
+        if (ch._status === 'idle') { mark(s, ch, 'joining'); }
+        if (!link || ch._status === 'failed') { continue; }
         // There is no other way in or out of presence than to subscribe anew; positions make it gapless.
-        if (was._asked !== link || was._present !== present) {
-            ask(s, edit(s, name)!);
-        } else if (present && was._on === link && !same(was._data, was._sent)) {
-            edit(s, name)!._sent = was._data;
-            send(s, link, { type: 'presence.update', channel: name, data: was._data });
+        if (ch._asked !== link || ch._present !== present) {
+            ask(s, ch);
+        } else if (present && ch._on === link && !same(ch._data, ch._sent)) {
+            ch._sent = ch._data;
+            send(s, link, { type: 'presence.update', channel: name, data: ch._data });
         }
     }
 }
@@ -119,9 +118,8 @@ export function subscribed(s: State, link: number, f: Frame): void {
     if (ch?._request !== f.id) { return; }
     const from = ch._position;
     const { position: to, messages: list, recovered, presence = {}, typing: users = [] } = f as Frame & { position: typeof from; messages: Message[] };
-    const missed = recovered === false;
-    if (missed || (!to && !list && ch._ever)) {
-        gap(s, ch, missed ? f['reason'] : 'unrecorded', from, to);
+    if (recovered === false || (!to && !list && ch._ever)) {
+        gap(s, ch, f['reason'] ?? 'unrecorded', from, to);
         ch._position = undefined;
     }
     ch._on = link;
@@ -133,14 +131,14 @@ export function subscribed(s: State, link: number, f: Frame): void {
     snapshot(s, ch, presence);
     typing(s, ch, users);
     mark(s, ch, 'live');
-    if (s._now - ch._keyAt < kTypingMs) { ch._typedAt = -Infinity; key(s, ch, true, ch._keyAt); }
+    if (s._now - ch._keyAt < Ms.Typing) { ch._typedAt = -Infinity; key(s, ch, true, ch._keyAt); }
     // What was wished for while this was on its way.
     sync(s);
 }
 
 export function channelFrame(s: State, link: number, f: Frame): void {
-    if (s._channels.get(f.channel!)?._on !== link) { return; }
     const ch = edit(s, f.channel!)!;
+    if (ch?._on !== link) { return; }
     const user = f['userId'];
     const typers = ch._typing.filter((one) => one !== user);
     switch (f.type) {
@@ -150,11 +148,11 @@ export function channelFrame(s: State, link: number, f: Frame): void {
             break;
         }
         case 'presence.count':
+        case 'presence':
             // Where there was a list, it is no longer kept.
-            ch._people = new Map();
-            changed(s, ch, ch._people, f['count']);
+            if (!f['users']) { ch._members = []; }
+            snapshot(s, ch, f);
             break;
-        case 'presence': snapshot(s, ch, f); break;
         case 'typing.start': typing(s, ch, [...typers, user]); break;
         case 'typing.stop': typing(s, ch, typers); break;
         case 'unsubscribed':
@@ -167,7 +165,7 @@ export function channelFrame(s: State, link: number, f: Frame): void {
                 sync(s);
             } else {
                 snapshot(s, ch, {});
-                mark(s, ch, 'failed', { code: f['code'], message: f['reason'] ?? 'ended', retryable: false, channel: ch._name });
+                mark(s, ch, 'failed', fault(f['code'], f['reason'] ?? 'ended', false, ch._name));
             }
             break;
         default:
@@ -199,33 +197,41 @@ function received(s: State, ch: Channel, m: Message & { skipped?: number }): voi
     // Left out by `echo: false`: only the position goes on.
     if (m.data === undefined) { return; }
     const latest = new Map(ch._latest).set(value, m);
-    if (latest.size > kLatestMax) { latest.delete(latest.keys().next().value!); }
+    if (latest.size > Max.Latest) { latest.delete(latest.keys().next().value!); }
     ch._latest = latest;
     emit(s, ch._name, 'message', m);
 }
 
 const member = ({ userId, connectedAt, data }: any): Member => ({ userId, connectedAt, data });
 
-// Who is as before stays the same object, and where all are, nothing is told.
 function snapshot(s: State, ch: Channel, { users = [], count }: any): void {
-    changed(s, ch, new Map(users.map(member).map((one: Member) => {
-        const old = ch._people.get(one.userId);
-        return [one.userId, same(old, one) ? old : one];
-    })), count);
+    changed(s, ch, new Map(users.map((one: Member) => [one.userId, member(one)])), count);
 }
 
 function changed(s: State, ch: Channel, people: Map<string, Member>, count = people.size): void {
-    const old = ch._people;
-    const members = [...people.values()];
-    const joined = members.filter((one) => !old.has(one.userId));
-    const updated = members.filter((one) => old.has(one.userId) && old.get(one.userId) !== one);
-    const left = [...old.values()].filter((one) => !people.has(one.userId));
-    if (!joined.length && !updated.length && !left.length && count === ch._count) { return; }
     ch._people = people;
-    ch._count = count;
-    ch._members = members;
-    ch._others = members.filter((one) => one.userId !== s._view.userId);
-    emit(s, ch._name, 'presence', { joined, updated, left });
+    ch._known = count;
+    show(s, ch);
+}
+
+// Who is as before stays the same object, and where all are, nothing is told. A gateway that lost its memory knows
+// only those who are back already, so for a while nobody is seen to leave.
+export function show(s: State, ch: Channel): void {
+    const old = new Map(ch._members.map((one) => [one.userId, one]));
+    const was = (one: Member) => old.get(one.userId);
+    ch._people = new Map([...ch._people].map(([id, one]) => [id, same(was(one), one) ? was(one)! : one]));
+    const people = new Map([...s._calmAt < Infinity ? old : [], ...ch._people]);
+    const members = [...people.values()];
+    const joined = members.filter((one) => !was(one));
+    const updated = members.filter((one) => was(one) && was(one) !== one);
+    const left = ch._members.filter((one) => !people.has(one.userId));
+    const count = ch._known + members.length - ch._people.size;
+    if ([...joined, ...updated, ...left].length || count !== ch._count) {
+        ch._count = count;
+        ch._members = members;
+        ch._others = members.filter((one) => one.userId !== s._view.userId);
+        emit(s, ch._name, 'presence', { joined, updated, left });
+    }
 }
 
 function typing(s: State, ch: Channel, users: readonly string[]): void {
@@ -238,7 +244,7 @@ function typing(s: State, ch: Channel, users: readonly string[]): void {
 function key(s: State, ch: Channel, active: boolean, at = s._now): void {
     ch._keyAt = active ? at : -Infinity;
     const told = s._now - ch._typedAt;
-    if (!s._link || ch._on !== s._link || (active ? told < kTypingEveryMs : told > kTypingMs)) { return; }
+    if (!s._link || ch._on !== s._link || (active ? told < Ms.Repeat : told > Ms.Typing)) { return; }
     ch._typedAt = active ? s._now : -Infinity;
     send(s, s._link, { type: 'typing', channel: ch._name, active: active ? undefined : false });
 }

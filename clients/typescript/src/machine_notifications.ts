@@ -1,38 +1,34 @@
 // The user's notifications, the same on all devices. The client gives no position when it connects: the
 // answer is then all that the user has not acknowledged, on whatever device, which is what "unread" means.
-import { emit, send, type Frame, type Notification, type State } from './machine_types';
+import { emit, send, type Frame, type State } from './machine_types';
 
-const kKept = 100;  // As many as the server keeps.
+const enum Ms { Calm = 20_000 } // Within the longest backoff all are back.
+const enum Max { Kept = 100 }   // As many as the server keeps.
 
 export function notified(s: State, { type, ...f }: Frame): void {
     if (type === 'notification.acked') {
         acknowledge(s, f['offset']);
         return;
     }
-    let fresh: Notification[] = [f as any];
+    const { messages: fresh = [f] as any, epoch = s._epoch } = f;
     let kept = s._notes;
-    if (type !== 'notification') {
-        fresh = f['messages'];
-        const acked = (fresh[0]?.offset ?? f['offset'] + 1) - 1;
-        const mine = s._acked;
-        s._acked = acked;
-        // What an epoch begins with was there before this client looked.
-        if (s._epoch === f['epoch']) {
-            // The mark that was set while offline is the last value, and is told now.
-            if (mine > acked) {
-                s._acked = mine;
-                send(s, s._link, { type: 'notification.ack', offset: mine });
-            }
-            for (const note of fresh) { if (!kept.some((one) => one.id === note.id)) { emit(s, '', 'notification', note); } }
-            kept = kept.filter((note) => note.offset <= acked);
-        } else {
-            kept = [];
-        }
-        s._epoch = f['epoch'];
+    const known = s._epoch === epoch;
+    if (known) {
+        for (const note of fresh) { if (!kept.some((one) => one.id === note.id)) { emit(s, '', 'notification', note); } }
     } else {
-        emit(s, '', 'notification', f);
+        // What an epoch begins with was there before this client looked. Where another was before, the gateway
+        // lost its memory, and who is present with it.
+        if (s._epoch) { s._calmAt = s._now + Ms.Calm; }
+        kept = [];
     }
-    s._notes = [...kept, ...fresh].slice(-kKept);
+    if (f['messages']) {
+        const acked = (fresh[0]?.offset ?? f['offset'] + 1) - 1;
+        kept = kept.filter((note) => note.offset <= acked);
+        // The mark that was set while offline is the last value, and is told now.
+        if (known && s._acked > acked) { send(s, s._link, { type: 'notification.ack', offset: s._acked }); } else { s._acked = acked; }
+    }
+    s._epoch = epoch;
+    s._notes = [...kept, ...fresh].slice(-Max.Kept);
     emit(s, '', 'notifications');
 }
 

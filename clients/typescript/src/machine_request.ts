@@ -2,14 +2,14 @@
 // A publish goes out again on the next link with the same key, so it is done once however often it is sent.
 import { refused, subscribed } from './machine_channel';
 import { acknowledge } from './machine_notifications';
-import { backoff, Do, edit, editRequest, requests, send, type Fault, type Frame, type Handle, type State } from './machine_types';
+import { backoff, Do, edit, editRequest, fault, requests, send, type Fault, type Frame, type Handle, type State } from './machine_types';
 
-const kReadMs = 10_000;
+const enum Ms { Read = 10_000 }
 
 export function request(s: State, handle: Handle, f: Frame): void {
     const publish = f.type === 'publish';
     if ([...s._requests.values()].filter((r) => r._handle).length >= s._settings._queue) {
-        settle(s, handle, { code: 'queue_full', message: 'too many wait', retryable: true }, true);
+        settle(s, handle, fault('queue_full', 'too many wait', true), true);
         return;
     }
     if (f.type === 'notification.ack') { acknowledge(s, f['offset']); }
@@ -18,7 +18,7 @@ export function request(s: State, handle: Handle, f: Frame): void {
         const ch = edit(s, f.channel!);
         if (ch) { ch._typedAt = ch._keyAt = -Infinity; }
     }
-    add(s, handle, f, s._now + (publish ? s._settings._publishTimeout : kReadMs));
+    add(s, handle, f, s._now + (publish ? s._settings._publishTimeout : Ms.Read));
 }
 
 // Gives the id; a subscription has no handle and no end.
@@ -30,10 +30,10 @@ export function add(s: State, handle: Handle, f: Frame, deadline: number): numbe
 
 // What is due goes out, subscriptions first, so that own messages are seen; what waited too long is given up.
 export function sendAll(s: State): void {
-    for (const [id, r] of [...s._requests].sort(([, a], [, b]) => +!!a._handle - +!!b._handle)) {
+    for (const [id, r] of [...s._requests].sort(([, a], [, b]) => +!b._handle - +!a._handle)) {
         if (r._deadline <= s._now) {
             requests(s).delete(id);
-            settle(s, r._handle, { code: 'timeout', message: 'no answer', retryable: true }, true);
+            settle(s, r._handle, fault('timeout', 'no answer', true), true);
         } else if (s._link && !r._link && r._retryAt <= s._now) {
             editRequest(s, id, { _link: s._link });
             send(s, s._link, r._frame);

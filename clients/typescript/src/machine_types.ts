@@ -3,7 +3,8 @@
 import type { Gap, Member, Message, Notification, Position, ConnectionView, ChannelState } from './types';
 
 // An error as a frame tells it, or one of our own.
-export interface Fault { code: string; message: string; retryable: boolean; channel?: string }
+export interface Fault { code: string; message: string; retryable: boolean; channel?: string | undefined }
+export const fault = (code: string, message: string, retryable = false, channel?: string): Fault => ({ code, message, retryable, channel });
 
 // A frame of the server as it was parsed; only what the machine reads is named.
 export interface Frame {
@@ -42,8 +43,9 @@ export interface Channel {
     _options: { watch?: string; token?: string };
     _position?: Position | undefined;
     _latest: ReadonlyMap<string, Message>;
-    _people: Map<string, Member>;
-    _members: readonly Member[];    // The same as a list, and all but this user.
+    _people: Map<string, Member>;   // As the server told it.
+    _known: number;                 // How many those are.
+    _members: readonly Member[];    // As it is shown, and all but this user.
     _others: readonly Member[];
     _count: number;
     _typing: readonly string[];
@@ -66,6 +68,7 @@ export interface State {
     _retryAt: number;       // When the next link is begun, after a loss or a `reconnect`.
     _upAt: number;          // Since when the link counts.
     _lostAt: number;
+    _calmAt: number;        // Until then nobody is seen to leave, for others may not be back yet.
     _beatAt: number;
     _pings: number;         // Unanswered.
     _interval: number;

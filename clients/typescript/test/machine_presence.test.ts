@@ -144,3 +144,29 @@ test('what was marked as read while offline is told after the return', () => {
     time.run(21_000);
     assert.deepEqual([ada.state._acked, gateway.acked], [1, 1]);
 });
+
+test('a gateway that lost its memory: who is not back yet is not seen to leave, who stays away is', () => {
+    const { time, gateway, ada } = world();
+    const crew = ['bob', 'cyd'].map((user) => new Driver(time, gateway, user));
+    ada.enter('doc:1');
+    for (const one of crew) { one.enter('doc:1'); }
+    time.run(100);
+    ada.seen.length = 0;
+    // Started anew: bob is back after ada, and cyd is not.
+    gateway.forget();
+    ada.lose();
+    time.run(2000);
+    const channel = (): any => ada.state._channels.get('doc:1');
+    assert.deepEqual([ada.name, gateway.members('doc:1').length], ['online', 1]);
+    assert.deepEqual([channel()._count, channel()._others.map((one: Json) => one.userId)], [3, ['bob', 'cyd']]);
+    const dan = new Driver(time, gateway, 'dan');
+    dan.enter('doc:1');
+    time.run(100);
+    assert.deepEqual(ada.of('presence', 'doc:1').map((change) => [change.joined, change.left].map((list) => list.map((one: Json) => one.userId))), [[['dan'], []]]);
+    crew[0]!.lose();
+    time.run(18_000);
+    assert.deepEqual(ada.of('presence', 'doc:1').length, 1);
+    time.run(5_000);
+    assert.deepEqual(ada.of('presence', 'doc:1').flatMap((change) => change.left.map((one: Json) => one.userId)), ['cyd']);
+    assert.deepEqual([channel()._count, channel()._members.map((one: Json) => one.userId).sort()], [3, ['ada', 'bob', 'dan']]);
+});

@@ -65,6 +65,7 @@ export async function startGateway(flags: string[] = [], { config, port = 0 }: {
 export class Cable {
     private server: Server;
     private sockets = new Set<Socket>();
+    private mute = new Set<Socket>();
     private whole = true;
     // Takes and gives nothing, and says nothing either.
     stalled = false;
@@ -76,8 +77,9 @@ export class Cable {
             for (const [socket, other] of [[near, far], [far, near]] as const) {
                 this.sockets.add(socket);
                 socket.on('error', () => {});
-                socket.on('data', (bytes) => { if (!this.stalled) { other.write(bytes); } });
-                socket.on('close', () => { this.sockets.delete(socket); if (!this.stalled) { other.destroy(); } });
+                const silent = (): boolean => this.stalled || this.mute.has(socket);
+                socket.on('data', (bytes) => { if (!silent()) { other.write(bytes); } });
+                socket.on('close', () => { this.sockets.delete(socket); if (!silent()) { other.destroy(); } });
             }
         });
     }
@@ -89,6 +91,8 @@ export class Cable {
     }
     get url(): string { return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`; }
     cut(): void { this.whole = false; for (const socket of this.sockets) { socket.destroy(); } }
+    // What is open now stays open and says nothing any more, as when a laptop slept; what is opened anew works.
+    silence(): void { for (const socket of this.sockets) { this.mute.add(socket); } }
     mend(): void { this.whole = true; this.stalled = false; }
     close(): void { this.stalled = false; this.cut(); this.server.close(); }
 }

@@ -69,6 +69,7 @@ export class Gateway {
     // Everything that was published in a channel, in order, with the epoch: the truth that tests compare with.
     truth = new Map<string, Json[]>();
     private ids = 0;
+    private life = 0;
 
     constructor(private time: Time, private kind: (channel: string) => 'history' | 'plain' | 'latest' = () => 'history') {}
 
@@ -146,6 +147,15 @@ export class Gateway {
         }
     }
 
+    // Started anew, with nothing of what it knew; the connections are gone without a word.
+    forget(): void {
+        for (const one of this.connections) { one.open = false; }
+        this.connections.clear();
+        this.rooms.clear();
+        this.notes = [];
+        this.life += 1;
+    }
+
     // Of two connections of a user the latest write counts.
     members(channel: string): Json[] {
         const { people } = this.room(channel);
@@ -176,7 +186,7 @@ export class Gateway {
             answer({
                 type: 'connected', connectionId: from.id, userId: from.user, nodeId: 'n', serverTime: this.time.now, pingInterval: 25, resume: 'r', resumed: false,
                 ...(this.expiresIn && { expiresAt: this.time.now + this.expiresIn }),
-                notifications: { epoch: 'n', offset: this.notes.length, id: this.notes.at(-1)?.id ?? '', recovered: true, messages },
+                notifications: { epoch: `n${this.life}`, offset: this.notes.length, id: this.notes.at(-1)?.id ?? '', recovered: true, messages },
             });
             return;
         }
