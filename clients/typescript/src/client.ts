@@ -7,12 +7,12 @@ import { due, initial, step } from './machine';
 import { Do, Ev, type Command, type Event, type Fault } from './machine_types';
 import { makeNotifications } from './notifications';
 import { socketUrl, webSocket } from './transport';
-import type { ClientOptions, Clock, TransportLink } from './types';
+import type { ClientOptions, Clock, Registered, TransportLink } from './types';
 
 const enum Ms { Timer = 2 ** 30 }   // Beyond 2^31 a timer fires at once.
 
 /** Makes a client. It connects when something is first asked of it, so it may be made anywhere, also on a server. */
-export function createClient<M = any>(options: ClientOptions): Client<M> {
+export function createClient<M = Registered>(options: ClientOptions): Client<M> {
     const { now: read, setTimeout: start, clearTimeout: stop }: Clock = options.clock ?? { now: Date.now, setTimeout, clearTimeout };
     const random = options.random ?? Math.random;
     const transport = options.transport ?? webSocket(options.WebSocket);

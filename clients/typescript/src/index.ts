@@ -4,6 +4,6 @@ export { StarlingError } from './error';
 export type { Channel, ChannelEvents, Client, ClientEvents, Latest, Notifications, Presence, Typing } from './api';
 export type {
     ChannelMap, ChannelOptions, ChannelState, ChannelTypes, ClientOptions, Clock, ConnectionState, ConnectionView, DataOf, EventsOf, Gap, History,
-    HistoryOptions, Member, Message, MessageOf, Notification, Position, PresenceChange, PresenceOf, PublishOptions, Published, StarlingErrorLike, TokenSource, Transport,
+    HistoryOptions, Member, Message, MessageOf, Notification, Position, PresenceChange, PresenceOf, PublishOptions, Published, Register, Registered, StarlingErrorLike, TokenSource, Transport,
     TransportHandlers, TransportLink, TypesOf, Untyped,
 } from './types';

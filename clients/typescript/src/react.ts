@@ -5,7 +5,7 @@ import {
 } from 'react';
 import type { Channel, Client } from './api';
 import type {
-    ConnectionView, EventsOf, Member, Message, MessageOf, Notification, PresenceOf, TypesOf,
+    ConnectionView, DataOf, EventsOf, Member, Message, MessageOf, Notification, PresenceOf, Registered, TypesOf,
 } from './types';
 
 const Context = createContext<Client | undefined>(undefined);
@@ -16,7 +16,7 @@ export function StarlingProvider(props: { client: Client<any>; children?: ReactN
 }
 
 /** The client of the nearest provider. */
-export function useClient<M = any>(): Client<M> {
+export function useClient<M = Registered>(): Client<M> {
     const client = useContext(Context);
     if (!client) { throw new Error('there is no StarlingProvider above'); }
     return client;
@@ -56,7 +56,7 @@ export interface MessagesOptions {
 }
 
 /** The messages of a channel, oldest first. After a gap they begin anew out of the history. */
-export function useMessages<M = any, N extends string = string>(name: N, options: MessagesOptions = {}): readonly MessageOf<TypesOf<M, N>>[] {
+export function useMessages<M = Registered, N extends string = string>(name: N, options: MessagesOptions = {}): readonly MessageOf<TypesOf<M, N>>[] {
     const channel = useChannel(name);
     const { history = 0, limit = 1000, event } = options;
     const store = useMemo(() => messageStore(channel, history, limit, event), [channel, history, limit, event]);
@@ -97,7 +97,7 @@ function messageStore(channel: Channel, history: number, limit: number, event: s
 }
 
 /** Calls the function for each message of that event; the newest function, without a new subscription. */
-export function useEvent<M = any, N extends string = string, E extends keyof EventsOf<TypesOf<M, N>> & string = any>(
+export function useEvent<M = Registered, N extends string = string, E extends keyof EventsOf<TypesOf<M, N>> & string = any>(
     name: N, event: E, listener: (message: Message<EventsOf<TypesOf<M, N>>[E], E>) => void,
 ): void {
     const channel = useChannel(name);
@@ -119,7 +119,7 @@ const kNobody: PresenceView = { members: kNone, others: kNone, self: undefined, 
  * Who is in the channel. With `data` this user is present while mounted, with the data of the latest render;
  * without it, only watching.
  */
-export function usePresence<M = any, N extends string = string>(name: N, data?: PresenceOf<TypesOf<M, N>>): PresenceView<PresenceOf<TypesOf<M, N>>> {
+export function usePresence<M = Registered, N extends string = string>(name: N, data?: PresenceOf<TypesOf<M, N>>): PresenceView<PresenceOf<TypesOf<M, N>>> {
     const { presence } = useChannel(name);
     const enters = data !== undefined;
     const text = JSON.stringify(data);
@@ -133,9 +133,13 @@ export function usePresence<M = any, N extends string = string>(name: N, data?: 
     }, kNobody);
 }
 
+type Other<N extends string> = Member<PresenceOf<TypesOf<Registered, N>>>;
+
 /** What `selector` takes of the others; renders again only where `isEqual` says that it differs. */
-export function useOthers<T = readonly Member[], P = any>(
-    name: string, selector: (others: readonly Member<P>[]) => T = (others) => others as unknown as T, isEqual: (a: T, b: T) => boolean = Object.is,
+export function useOthers<N extends string>(name: N): readonly Other<N>[];
+export function useOthers<N extends string, T>(name: N, selector: (others: readonly Other<N>[]) => T, isEqual?: (a: T, b: T) => boolean): T;
+export function useOthers<T>(
+    name: string, selector: (others: readonly Member[]) => T = (others) => others as T, isEqual: (a: T, b: T) => boolean = Object.is,
 ): T {
     const { presence } = useChannel(name);
     const last = useRef<[readonly Member[], typeof selector, T]>(undefined);
@@ -183,8 +187,14 @@ export function useNotifications<D = any>(): NotificationsView<D> {
     }), [notifications, state]);
 }
 
+/** What `useLiveValue` takes: which value of the channel, and what it is until there is one. */
+export interface LiveOptions<T> { key?: string; initial?: T }
+type Live<N extends string> = DataOf<TypesOf<Registered, N>>;
+
 /** The latest value of a channel, or of one `conflateKey` in it; `initial` until there is one. */
-export function useLiveValue<T = any>(name: string, options: { key?: string; initial?: T } = {}): T | undefined {
+export function useLiveValue<N extends string>(name: N, options?: LiveOptions<Live<N>>): Live<N> | undefined;
+export function useLiveValue<T>(name: string, options?: LiveOptions<T>): T | undefined;
+export function useLiveValue<T>(name: string, options: LiveOptions<T> = {}): T | undefined {
     const { latest } = useChannel(name);
     const { key, initial } = options;
     const message = useStore(useCallback((changed) => latest.on(changed), [latest]), () => latest.get(key), undefined);

@@ -81,6 +81,14 @@ export interface ChannelTypes { message?: unknown; events?: Record<string, unkno
 /** From channel pattern (`doc:42`, `doc:*`, `*`) to what these channels carry. */
 export type ChannelMap = Record<string, ChannelTypes>;
 
+/**
+ * Where an application says once what its channels carry, for clients and hooks that are not told otherwise:
+ * `declare module '@starling/client' { interface Register { channels: Channels } }`.
+ */
+export interface Register {}
+/** The application's channels; anything goes where it says nothing. */
+export type Registered = Register extends { channels: infer M } ? M : any;
+
 type Template<P extends string> = P extends `${infer Head}*` ? `${Head}${string}` : P;
 
 /** The patterns of `M` that the channel name fits; an exact one wins. */

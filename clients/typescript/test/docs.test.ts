@@ -132,6 +132,42 @@ test('every TypeScript block of the guides and of the README compiles', () => {
     } catch (error) { assert.fail(String((error as { stdout: string }).stdout)); }
 });
 
+test('what an application registers types its clients and hooks', () => {
+    const folder = join(process.cwd(), 'node_modules/.register');
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, 'app.ts'), `
+        import { createClient } from '@starling/client';
+        import { useClient, useEvent, useLiveValue, useMessages, useOthers, usePresence } from '@starling/client/react';
+        interface Channels {
+            'doc:*': { message: { text: string }; presence: { name: string } };
+            'board': { events: { move: { x: number } } };
+            'price:*': { message: number };
+        }
+        declare module '@starling/client' { interface Register { channels: Channels } }
+        export const text: string = createClient({ url: '' }).channel('doc:1').latest.get()!.data.text;
+        useClient().channel('board').subscribe('move', ({ data }) => data.x.toFixed());
+        useEvent('board', 'move', ({ data }) => data.x.toFixed());
+        export const names: string[] = useOthers('doc:1', (others) => others.map((one) => one.data.name));
+        export const name: string = useOthers('doc:1')[0]!.data.name;
+        export const price: number | undefined = useLiveValue('price:eur', { initial: 0 });
+        export const own: Date | undefined = useLiveValue<Date>('else');
+        export const anything: Date = useMessages('else')[0]!.data;
+        // @ts-expect-error no such field
+        useMessages('doc:1')[0]!.data.nothing;
+        // @ts-expect-error a document's members have names
+        usePresence('doc:1', { color: 'red' });
+    `);
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({
+        extends: '../../tsconfig.json',
+        compilerOptions: { types: ['react'], paths: { '@starling/client': ['../../dist/index.d.ts'], '@starling/client/react': ['../../dist/react.d.ts'] } },
+        include: [], files: ['app.ts'],
+    }));
+    try {
+        execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', folder], { encoding: 'utf8' });
+    } catch (error) { assert.fail(String((error as { stdout: string }).stdout)); }
+});
+
 test('the links between the documents lead somewhere', () => {
     for (const name of readdirSync(guides)) {
         for (const [, target] of readFileSync(join(guides, name), 'utf8').matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
