@@ -1,13 +1,18 @@
 #include "base/log.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <memory>
+#include <mutex>
 
 #include <spdlog/async.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
 namespace starling::log {
@@ -15,6 +20,30 @@ namespace {
 
 constexpr std::size_t kQueueLines = 8192;
 constexpr std::size_t kFieldBytes = 1024;
+
+// Set by the main thread at the end, read by the writing one: relaxed, for a line more or less does no harm.
+std::atomic<bool> stopping{false};
+
+// Waits for a pipe that nobody reads, in the writing thread alone, and no longer once the process wants to end.
+class StderrSink : public spdlog::sinks::base_sink<std::mutex> {
+ private:
+    void sink_it_(const spdlog::details::log_msg& message) override {
+        spdlog::memory_buf_t line;
+        formatter_->format(message, line);
+        std::size_t at = 0;
+        while (at < line.size()) {
+            pollfd ask{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+            const bool last_chance = stopping.load(std::memory_order_relaxed);
+            const int ready = ::poll(&ask, 1, last_chance ? 0 : 100);
+            if (ready == 0 && last_chance) { return; }
+            if (ready <= 0) { continue; }
+            const auto written = ::write(STDERR_FILENO, line.data() + at, line.size() - at);
+            if (written < 0 && errno != EINTR && errno != EAGAIN) { return; }   // A full disk: there is nobody to tell.
+            if (written > 0) { at += static_cast<std::size_t>(written); }
+        }
+    }
+    void flush_() override {}
+};
 
 struct Writer {
     std::shared_ptr<spdlog::details::thread_pool> pool;
@@ -128,18 +157,19 @@ std::string format(Level level, std::int64_t wall_ms, std::string_view event, st
 }
 
 void start(Level level) {
+    stopping.store(false, std::memory_order_relaxed);
     set_level(level);
     writer.pool = std::make_shared<spdlog::details::thread_pool>(kQueueLines, 1);
-    writer.logger = std::make_shared<spdlog::async_logger>("starling", std::make_shared<spdlog::sinks::stderr_sink_mt>(),
+    writer.logger = std::make_shared<spdlog::async_logger>("starling", std::make_shared<StderrSink>(),
                                                            writer.pool, spdlog::async_overflow_policy::overrun_oldest);
     writer.logger->set_pattern("%v");
     writer.logger->set_level(spdlog::level::trace);
-    writer.logger->flush_on(spdlog::level::info);
 }
 
 void set_level(Level level) { minimum.store(level, std::memory_order_relaxed); }
 
 void stop() {
+    stopping.store(true, std::memory_order_relaxed);
     writer.logger.reset();
     writer.pool.reset();
 }

@@ -34,7 +34,7 @@ struct Field {
 // Until start() and after stop() lines are written at once, by the caller.
 void start(Level level);
 void set_level(Level level);
-void stop();                           // Writes what is queued.
+void stop();                           // Writes what is queued, as far as stderr takes it at once.
 
 // `event` says what happened in a few fixed words, so that lines can be counted by it.
 void write(Level level, std::string_view event, std::initializer_list<Field> fields = {});

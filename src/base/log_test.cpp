@@ -1,5 +1,8 @@
 #include "base/log.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <string>
 
 #include <gtest/gtest.h>
@@ -35,6 +38,20 @@ TEST(Log, NeverWaitsForTheWriter) {
     stop();
     set_level(Level::info);
     EXPECT_EQ(dropped(), 0U);
+}
+
+TEST(Log, EndsThoughNobodyReadsIt) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_NONBLOCK), 0);
+    const std::string block(4096, 'x');
+    while (::write(ends[1], block.data(), block.size()) > 0) {}
+    const int before = ::dup(STDERR_FILENO);
+    ::dup2(ends[1], STDERR_FILENO);
+    start(Level::info);
+    for (int i = 0; i < 10; ++i) { info("nobody reads this"); }
+    stop();
+    ::dup2(before, STDERR_FILENO);
+    for (const int descriptor : {before, ends[0], ends[1]}) { ::close(descriptor); }
 }
 
 TEST(Log, KnowsItsLevels) {
