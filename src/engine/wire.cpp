@@ -88,10 +88,11 @@ std::optional<Payload> decode_payload(std::string_view text) {
         while (in.ok() && !in.at_end()) {
             Delta::Op op;
             op.kind = in.letter();
-            if (std::string_view("JLU+-lc").find(op.kind) == std::string_view::npos) { return std::nullopt; }
             op.user = in.text();
             const auto record = decode_record(in.text());
-            if (!record) { return std::nullopt; }
+            const bool known = std::string_view("JLU+-lc").find(op.kind) != std::string_view::npos;
+            if (!known && op.kind >= 'a' && op.kind <= 'z') { continue; }   // Of a later version, and not needed.
+            if (!known || !record) { return std::nullopt; }
             op.record = *record;
             delta.ops.push_back(std::move(op));
         }
@@ -107,7 +108,7 @@ std::optional<Payload> decode_payload(std::string_view text) {
         const std::string_view body = in.text();
         out.except = in.text();
         out.message.offset = out.offset;
-        if (!in.ok() || !in.at_end() || !decode_body(body, out.message)) { return std::nullopt; }
+        if (!in.ok() || !decode_body(body, out.message)) { return std::nullopt; }
         return out;
     }
     if (type == 'T') {
@@ -115,17 +116,17 @@ std::optional<Payload> decode_payload(std::string_view text) {
         note.node = in.text();
         note.user = in.text();
         note.active = in.letter() == '1';
-        if (!in.ok() || !in.at_end() || note.user.empty()) { return std::nullopt; }
+        if (!in.ok() || note.user.empty()) { return std::nullopt; }
         return note;
     }
     if (type == 'A') {
         AckNote note{static_cast<std::uint64_t>(in.number()), std::string(in.text())};
-        if (!in.ok() || !in.at_end()) { return std::nullopt; }
+        if (!in.ok()) { return std::nullopt; }
         return note;
     }
     if (type == 'X') {
         EraseNote note{std::string(in.text())};
-        if (!in.ok() || !in.at_end()) { return std::nullopt; }
+        if (!in.ok()) { return std::nullopt; }
         return note;
     }
     return std::nullopt;

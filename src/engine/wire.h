@@ -3,6 +3,10 @@
 // writes it with one concatenation and no name or payload can end it early.
 //
 //   channel c:<ch>   P presence delta | M message | T typing | A acknowledged | X history erased
+//
+// Nodes of two versions run together: what a later one adds at the end of M, T, A and X, further letters, and operations of P
+// with further small letters (and the same two fields) are left out here. An operation that may not be left out has a capital
+// letter: the delta is then none, which breaks the chain, and the snapshot heals it.
 
 #include <cstdint>
 #include <optional>

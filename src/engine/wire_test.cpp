@@ -63,6 +63,32 @@ TEST(Wire, WhatIsNotOursIsRefused) {
     for (const char* text : {"", "Q", "hello", "M1:a", "P2:ep1:0", "T1:a", "A", "X5:ab"}) { EXPECT_FALSE(decode_payload(text)) << text; }
 }
 
+TEST(Wire, WhatALaterVersionAddsIsLeftOut) {
+    const std::string note = encode(TypingNote{"n", "ada", true});
+    std::string longer = note;
+    append_field(longer, "new");
+    ASSERT_TRUE(decode_payload(longer));
+    EXPECT_EQ(std::get<TypingNote>(*decode_payload(longer)).user, "ada");
+    Announcement announcement{.epoch = "e", .offset = 1, .before = "", .message = {.id = "m", .data = "1"}, .except = ""};
+    longer = encode(announcement);
+    append_field(longer, "new");
+    ASSERT_TRUE(decode_payload(longer));
+    EXPECT_EQ(std::get<Announcement>(*decode_payload(longer)).message.id, "m");
+
+    std::string delta = "P";
+    for (const char* field : {"ep", "3", "t2", "t3", "node.1"}) { append_field(delta, field); }
+    const auto with = [&](char kind, const char* record) {
+        std::string text = delta + kind;
+        append_field(text, "ada");
+        append_field(text, record);
+        return decode_payload(text + "J3:bob12:78:1600:1:0:");
+    };
+    ASSERT_FALSE(with('J', "no record"));
+    ASSERT_FALSE(with('Q', "77:1700:3:0:"));
+    ASSERT_TRUE(with('q', "another shape"));
+    EXPECT_EQ(std::get<Delta>(*with('q', "another shape")).ops.size(), 1u);
+}
+
 TEST(Wire, ANumberComesAsAnIntegerOrAsText) {
     EXPECT_EQ(to_number("-42"), -42);
     EXPECT_EQ(to_number("nothing"), 0);
