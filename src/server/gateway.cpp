@@ -225,6 +225,7 @@ void Node::reload() {
         for (const auto& line : config.error()) { next.error() += (next.error().empty() ? "" : "\n") + line; }
     }
     if (!next) {
+        shared_.reloads_refused.fetch_add(1, std::memory_order_relaxed);
         log::error("reload refused", {{"reason", next.error()}});
         return;
     }
@@ -232,6 +233,7 @@ void Node::reload() {
     watch_keys();
     if (const auto level = log::parse_level(runtime_->config.server.log_level)) { log::set_level(*level); }
     post_all([this] { return SettingsPost{runtime_}; });
+    shared_.reloads.fetch_add(1, std::memory_order_relaxed);
     log::info("reloaded");
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "base/log.h"
 #include "server/peer.h"
 
 namespace starling::server {
@@ -108,6 +109,10 @@ std::string ShardLoop::metrics_text(const std::vector<LoopStats>& all) const {
     out.one("starling_engine_up", "gauge", "1 while the engine is reachable; the embedded one always is.",
             sum.domain.unreachable_partitions == 0 ? 1 : 0);
     out.one("starling_loop_delay_seconds", "gauge", "The longest turn of any loop since the last scrape.", sum.loop_delay_seconds);
+    out.head("starling_reloads_total", "counter", "Configurations read again, by result.");
+    out.sample("starling_reloads_total{result=\"taken\"}", number(shared_.reloads.load(std::memory_order_relaxed)));
+    out.sample("starling_reloads_total{result=\"refused\"}", number(shared_.reloads_refused.load(std::memory_order_relaxed)));
+    out.one("starling_log_lines_dropped_total", "counter", "Lines that stderr did not take in time.", number(log::dropped()));
     out.head("starling_build_info", "gauge", "The version of this binary.");
     out.sample("starling_build_info{version=\"" STARLING_VERSION "\"}", 1);
     return out.take();

@@ -80,6 +80,7 @@ struct Shared {
     std::atomic<std::uint32_t> unready_engines{0};
     std::atomic<bool> failed{false};         // An engine must not go on; the reason is in the log.
     std::atomic<std::uint32_t> idle_loops{0};
+    std::atomic<std::uint32_t> reloads{0}, reloads_refused{0};
     explicit Shared(std::size_t shards);
 };
 
