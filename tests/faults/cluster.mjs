@@ -202,10 +202,11 @@ export const bounds = {
 };
 
 export class Cluster {
-    static async start({ nodes = 3, shards = 1, redis, flags = [], env = {} } = {}) {
+    // `prepare`: what is done before node i starts; `options`: how it is started, by its number.
+    static async start({ nodes = 3, shards = 1, redis, flags = [], prepare, options } = {}) {
         const cluster = new Cluster();
         cluster.more = flags;
-        cluster.env = env;
+        cluster.options = options;
         cluster.ids = 1000;
         cluster.people = [];
         cluster.shards = shards;
@@ -215,6 +216,7 @@ export class Cluster {
         for (let i = 0; i < nodes; i += 1) {
             // The other forms name their servers' addresses themselves, so that nothing can stand between.
             if (cluster.redis.port) cluster.proxies.push(await Proxy.start(cluster.redis.port));
+            prepare?.(cluster, i);
             cluster.nodes.push(await cluster.boot(i));
         }
         return cluster;
@@ -235,7 +237,7 @@ export class Cluster {
     }
 
     boot(i) {
-        return Server.start(this.flags(i), { env: this.env, ...this.options?.(i) });
+        return Server.start(this.flags(i), this.options?.(i));
     }
 
     // A node that takes connections, from `n` on; with `roam` false that one or none.

@@ -17,7 +17,8 @@ class Pipe {
     }
 
     pump(from, to, way) {
-        from.on('data', (bytes) => {
+        from.on('data', (whole) => {
+            const bytes = way === 'up' && this.proxy.rewrite ? this.proxy.rewrite(whole) : whole;
             if (way === 'up' && /sentinel-|\r\nreplconf\r\n|\r\npsync\r\n/i.test(bytes.toString('latin1'))) this.label = 'peers';
             else if (way === 'up' && this.label !== 'peers' && /\$\d+\r\n[sp]?subscribe\r\n/i.test(bytes.toString('latin1'))) this.label = 'pubsub';
             const fault = this.proxy.faultOf(this, way);
@@ -73,6 +74,7 @@ export class Proxy {
         proxy.cutReplies = 0;
         proxy.cutChance = 0;
         proxy.refuse = false;
+        proxy.rewrite = undefined;           // What a node says, as if another had said it.
         proxy.listener = createServer((client) => {
             if (proxy.refuse) {
                 client.destroy();

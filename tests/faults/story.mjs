@@ -23,14 +23,14 @@ export function usage(name) {
 
 // `on`: the forms of Redis where the story can be told; those with a proxy between node and Redis need `standalone`.
 // `long`: only with --all, or where --only names it. `redis`: how it is started, where that matters.
-export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [], env, long = false, redis: start, timeout } = {}) {
+export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [], long = false, redis: start, timeout, prepare, options } = {}) {
     const chosen = option('only', '');
     if (long && !flag('all') && !(chosen && name.includes(chosen))) return;
     for (const form of forms.filter((f) => on.includes(f))) {
         for (let n = 1; n <= repeat; n += 1) {
             alone(`${form}: ${name}${repeat > 1 ? ` (${n})` : ''}`, async () => {
                 const redis = await (start ? start(form) : form === 'standalone' ? Redis.start() : Topology.start(form));
-                const cluster = await Cluster.start({ nodes, shards, redis, flags, env });
+                const cluster = await Cluster.start({ nodes, shards, redis, flags, prepare, options });
                 try {
                     await story(cluster);
                     cluster.check();
