@@ -55,7 +55,7 @@ void Shard::State::on(ReadAnswer& event) {
         const std::string text =
             event.result ? native::encode_history(history->request, name, event.result->top, event.result->messages)
                          : native::encode_error(history->request, page_error(event.result.error()), name);
-        mail(history->session.shard, ReplyMail{history->session.id, shared(text)});
+        mail(history->session.shard, ReplyMail{history->session.id, shared(text), true});
         if (channel != nullptr) { done(*channel, history->session); }
     }
     if (channel != nullptr) { settle(*channel); }

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint32_t kStrikes = 100;      // Refused frames within 10 s: 4007.
 constexpr std::uint32_t kBadFrames = 10;     // Bad frames within 10 s: 4000.
+constexpr std::uint32_t kUnanswered = 8;     // Reads and joins of one session on their way; half of it to go on.
 constexpr std::size_t kWaitingMax = 100;     // Commands behind one question to the application.
 
 std::string_view action(Right right) {
@@ -87,7 +88,19 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
         return;
     }
     s.on_request(*session, std::move(*request));
+    s.pace(*session);
     session->trim();                         // Its place stays, also where it has ended.
+}
+
+// What a client is answered may be large (recover_bytes) and waits where its queue does not show it: at other shards, or
+// at the engine. So a client that asks faster than it is answered is read no further, whoever is slow.
+void Shard::State::pace(Session& session) {
+    if (session.state != Session::State::open) { return; }
+    const std::uint32_t unanswered = session.peek().reads + session.peek().joins;
+    const bool paced = session.peek().paced ? unanswered > kUnanswered / 2 : unanswered >= kUnanswered;
+    if (paced == session.peek().paced) { return; }
+    session.more().paced = paced;
+    out->push_back(HoldInput{id_of(session), paced});
 }
 
 void Shard::on_refused(SessionId id, Error error, std::uint16_t code, Now now, Effects& out) {
@@ -196,11 +209,13 @@ void Shard::on_authorized(SessionId id, std::uint64_t ticket, bool allow, std::o
         s.run(*session, std::move(request), &waiting);
         if (waiting.ticket != 0) {           // The command asked again: the rest goes on waiting.
             session->more().waiting.push_back(std::move(waiting));
+            s.pace(*session);
             return;
         }
         waiting.denied = 0;
         waiting.data.reset();
     }
+    s.pace(*session);
     session->trim();
 }
 
@@ -280,11 +295,13 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
     }
     if (std::holds_alternative<native::PresenceGet>(request.command)) {
         if (require(session, channel.name, Right::presence, request, waiting) != Permission::granted) { return; }
+        ++session.more().reads;
         mail(target, ReadMail{channel, ref, request_id, {}});
         return;
     }
     if (auto* command = std::get_if<native::HistoryGet>(&request.command)) {
         if (require(session, channel.name, Right::history, request, waiting) != Permission::granted) { return; }
+        ++session.more().reads;
         mail(target, ReadMail{channel, ref, request_id, std::move(*command)});
     }
 }

@@ -117,7 +117,7 @@ void Shard::State::run(HomeChannel& channel, ReadMail& read) {
     const HistoryLimits log = log_limits(channel.ref);
     if (log.size == 0) {
         mail(read.session.shard,
-             ReplyMail{read.session.id, shared(native::encode_history(read.request, channel.ref.name, {}, {}))});
+             ReplyMail{read.session.id, shared(native::encode_history(read.request, channel.ref.name, {}, {})), true});
         return;
     }
     channel.lanes[read.session].busy = true;
@@ -135,7 +135,7 @@ void Shard::State::reply_presence(HomeChannel& channel, ReadMail& read) {
     if (channel.view.listed()) { summary.users = channel.view.members(); }
     mail(read.session.shard,
          ReplyMail{read.session.id,
-                   shared(native::encode_presence_list(read.request, channel.ref.name, summary, stale(channel)))});
+                   shared(native::encode_presence_list(read.request, channel.ref.name, summary, stale(channel))), true});
 }
 
 void Shard::State::run(HomeChannel&, BounceMail& bounce) {

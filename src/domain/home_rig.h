@@ -33,6 +33,7 @@ class HomeWorld {
         std::vector<std::string> frames;
         std::optional<std::uint16_t> closed;
         int probes = 0;
+        bool held = false;
     };
     explicit HomeWorld(std::shared_ptr<Settings> with = home_settings())
         : shard_({.node_id = "node", .address = "", .version = "", .index = 0, .count = 1, .seed = 1}, std::move(with), now()) {}
@@ -148,6 +149,10 @@ class HomeWorld {
             } else if (auto* close = std::get_if<Close>(&effect)) {
                 for (auto& client : clients_) {
                     if (client.session == close->session) { client.closed = close->code; }
+                }
+            } else if (auto* hold = std::get_if<HoldInput>(&effect)) {
+                for (auto& client : clients_) {
+                    if (client.session == hold->session) { client.held = hold->hold; }
                 }
             } else if (auto* probe = std::get_if<Probe>(&effect)) {
                 for (auto& client : clients_) { client.probes += client.session == probe->session; }

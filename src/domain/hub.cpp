@@ -55,6 +55,7 @@ void Shard::State::remove_entry(Subscription& subscription) {
 void Shard::State::drop_subscription(Session& session, std::uint32_t tag) {
     for (std::size_t i = 0; i < session.subscriptions.size(); ++i) {
         if (session.subscriptions[i].tag != tag) { continue; }
+        if (!session.subscriptions[i].joined) { --session.more().joins; }
         remove_entry(session.subscriptions[i]);
         const std::uint32_t index = session.subscriptions[i].hub;
         session.subscriptions.erase(session.subscriptions.begin() + i);
@@ -71,11 +72,14 @@ void Shard::State::on(JoinedMail& mail) {
         auto& entries = hub[subscription.hub].entries;
         subscription.entry = static_cast<std::uint32_t>(entries.size());
         subscription.joined = true;
+        --session->more().joins;
         if (subscription.status == Subscription::Status::pending) {
             subscription.status = Subscription::Status::active;
         }
         entries.push_back({mail.session, mail.tag, mail.watch, mail.presence_point});
         if (mail.text) { send(mail.session, mail.text, false); }
+        pace(*session);
+        session->trim();
         return;
     }
 }
@@ -85,10 +89,18 @@ void Shard::State::on(PartedMail& mail) {
     if (session == nullptr) { return; }
     drop_subscription(*session, mail.tag);
     if (mail.text) { send(mail.session, mail.text, false); }
+    pace(*session);
+    session->trim();
 }
 
 void Shard::State::on(ReplyMail& mail) {
-    if (find(mail.session) != nullptr) { send(mail.session, mail.text, false); }
+    Session* session = find(mail.session);
+    if (session == nullptr) { return; }
+    send(mail.session, mail.text, false);
+    if (!mail.read) { return; }
+    --session->more().reads;
+    pace(*session);
+    session->trim();
 }
 
 void Shard::State::on(DirectMail& mail) {

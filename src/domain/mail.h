@@ -116,6 +116,7 @@ struct PartedMail {
 struct ReplyMail {
     SessionId session;
     SharedBytes text;
+    bool read = false;                       // Answers a ReadMail.
 };
 struct DirectMail {                          // Like any message, it counts against the queue.
     SessionId session;

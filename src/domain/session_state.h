@@ -107,6 +107,8 @@ struct Session {
         std::vector<Waiting> waiting;
         Strikes refused, bad;
         std::optional<Instant> drain_close;
+        std::uint32_t reads = 0, joins = 0;      // Asked of homes and not answered; as large as recover_bytes each.
+        bool paced = false;                      // So many that nothing more is read.
     };
     More& more() {
         if (!more_) { more_ = std::make_unique<More>(); }
@@ -118,7 +120,8 @@ struct Session {
     }
     void trim() {
         if (more_ && state == State::open && more_->auto_channels.empty() && !more_->info && more_->channel_grants.empty() &&
-            more_->waiting.empty() && more_->refused.none() && more_->bad.none() && !more_->drain_close) {
+            more_->waiting.empty() && more_->refused.none() && more_->bad.none() && !more_->drain_close &&
+            more_->reads == 0 && more_->joins == 0 && !more_->paced) {
             more_.reset();
         }
     }

@@ -121,6 +121,7 @@ struct Shard::State {
     std::uint32_t tags = 0;
     enum class Permission : std::uint8_t { granted, refused, asked };
     void on_request(Session& session, native::Request request);
+    void pace(Session& session);                      // Stops and goes on reading, by what is not answered.
     void run(Session& session, native::Request request, Waiting* waiting);
     Rights rights(const Session& session, std::string_view channel) const;
     Permission require(Session& session, std::string_view channel, Right right, native::Request& request,

@@ -87,6 +87,7 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
     join.recover = std::move(command.recover);
     subscription.sees = join.watch != Watch::none;
     session.subscriptions.push_back(subscription);
+    ++session.more().joins;
     mail(home_of(ref), std::move(join));
 }
 
@@ -112,6 +113,7 @@ void Shard::State::subscribe_by_server(Session& session, const std::string& chan
     subscription.granted = granted;
     ++hub[subscription.hub].references;
     session.subscriptions.push_back(subscription);
+    ++session.more().joins;
     const Rights allowed = rights(session, channel);
     SubscribeMail join{.session = ref_of(session), .tag = subscription.tag, .channel = ref};
     join.user_id = session.user_id;

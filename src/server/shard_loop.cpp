@@ -90,6 +90,8 @@ void ShardLoop::on_timer(Peer& peer) {
         schedule(peer, std::max(peer.waits ? now + 1s : now + 1ms, until));
         return;
     }
+    // What it says while it has to wait for us is not read: silence counts from when it is.
+    if (peer.waits) { peer.last_received = now; }
     if (now >= peer.last_received + interval + 10s) {
         end_session(peer, close_code::no_pong);
         close_websocket(peer, close_code::no_pong, "nothing came for too long");

@@ -240,6 +240,8 @@ void ShardLoop::end_session(Peer& peer, std::uint16_t code) {
 
 void ShardLoop::hold(Peer& peer, bool held) {
     peer.waits = held;
+    // What it was answered meanwhile is in its queue now.
+    if (!held) { stall_if_full(peer); }
     settle_hold(peer);
 }
 
