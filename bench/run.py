@@ -3,7 +3,8 @@
 
 Each scenario measures the raw yardstick and a gateway in alternating runs, so that what disturbs the machine
 disturbs both alike. Without a name: all of them. `growth`, or one series as `growth:NAME`, measures how cost grows.
-With --peers: servers of others in the same runs (NAME-peers.json), as far as they are installed.
+Scenarios called cluster-... open connections over several nodes and one Redis and audit what clients are told; million-...
+open as many as the machine holds. With --peers: servers of others in the same runs (NAME-peers.json), as far as they are installed.
 """
 
 import argparse
@@ -12,8 +13,10 @@ import pathlib
 import subprocess
 import sys
 
+import clusters
 import kept
 import table
+from clusters import CLUSTERS
 from kept import ROOT, RESULTS
 from scenarios import GROWTH, PEERS, SCENARIOS, WITH_PEERS
 
@@ -83,16 +86,22 @@ def names_of(options, parser):
     for name in names:
         if name == "growth":
             out += [f"growth:{series}" for series in GROWTH]
-        elif name in SCENARIOS or name.removeprefix("growth:") in GROWTH:
+        elif name in SCENARIOS or name in CLUSTERS or name.removeprefix("growth:") in GROWTH:
             out.append(name)
         else:
             parser.error(f"no scenario is called {name}")
     return out
 
 
+def run(name, options):
+    if name in CLUSTERS:
+        return clusters.measure(name, options)
+    return grow(name.removeprefix("growth:"), options) if name.startswith("growth:") else measure(name, options)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}, growth; none: all but growth")
+    parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS | CLUSTERS)}, growth; none: all but growth and clusters")
     parser.add_argument("--runs", type=int, default=6, help="of each target, in turns (6)")
     parser.add_argument("--peers", action="store_true", help="the peers too, in the same runs")
     parser.add_argument("--peer", action="append", help=f"only this one, of {', '.join(PEERS)}; more than once")
@@ -111,8 +120,7 @@ def main():
     names = names_of(options, parser)
     if not options.tool.exists():
         parser.error(f"{options.tool} is missing: cmake --build --preset release --target starling_bench")
-    failed = [name for name in names
-              if not (grow(name.removeprefix("growth:"), options) if name.startswith("growth:") else measure(name, options))]
+    failed = [name for name in names if not run(name, options)]
     if failed:
         print("failed:", ", ".join(failed))
     return 1 if failed else 0

@@ -155,6 +155,11 @@ class Cluster {
         }
         return true;
     }
+    double clients_cpu() const {
+        double seconds = 0;
+        for (const pid_t child : clients_) { seconds += cpu_seconds(child); }
+        return seconds;
+    }
     double count() const { return options_.connections; }
 
     void add_memory(Figures& figures) {
@@ -180,7 +185,7 @@ class Cluster {
     bool connect() {
         Figures figures("connect");
         const KernelDrops drops = kernel_drops();
-        const double cpu = nodes_.cpu(), redis_cpu = nodes_.redis_cpu();
+        const double cpu = nodes_.cpu(), redis_cpu = nodes_.redis_cpu(), clients = clients_cpu();
         const std::uint64_t begin = monotonic_ns();
         std::vector<std::uint64_t> curve;
         order(Step::connect);
@@ -192,6 +197,7 @@ class Cluster {
         figures.add("cut", board_->sum(&ClusterPart::cut));
         figures.add("node_cpu_us_each", (nodes_.cpu() - cpu) / count() * 1e6);
         figures.add("redis_cpu_us_each", (nodes_.redis_cpu() - redis_cpu) / count() * 1e6);
+        figures.add("clients_cpu_us_each", (clients_cpu() - clients) / count() * 1e6);
         add_drops(figures, drops);
         figures.raw("open_each_second", fmt::format("[{}]", fmt::join(curve, ",")));
         if (!whole && failure_.empty()) { failure_ = fmt::format("{} of {} connections were made", open(), options_.connections); }
@@ -334,7 +340,7 @@ class Cluster {
         const std::uint64_t failures = board_->sum(&ClusterPart::failures), missed = board_->sum(&ClusterPart::missed_received);
         const std::uint64_t again = board_->sum(&ClusterPart::missed_repeated), resumed = board_->sum(&ClusterPart::resumed);
         const std::uint64_t recovered = board_->sum(&ClusterPart::recovered), lost = board_->sum(&ClusterPart::not_recovered);
-        const double cpu = nodes_.cpu(), redis_cpu = nodes_.redis_cpu();
+        const double cpu = nodes_.cpu(), redis_cpu = nodes_.redis_cpu(), clients = clients_cpu();
         std::vector<std::uint64_t> curve;
         std::uint64_t expected = 0;
         for (std::uint32_t i = 0; options_.history > 0 && i < kMissedMessages; ++i) {
@@ -356,6 +362,7 @@ class Cluster {
         figures.add("of_them_twice", board_->sum(&ClusterPart::missed_repeated) - again);
         figures.add("node_cpu_s", nodes_.cpu() - cpu);
         figures.add("redis_cpu_s", nodes_.redis_cpu() - redis_cpu);
+        figures.add("clients_cpu_s", clients_cpu() - clients);
         add_drops(figures, drops);
         figures.raw("open_each_second", fmt::format("[{}]", fmt::join(curve, ",")));
         wrong_ += expected - std::min(expected, got()) + board_->sum(&ClusterPart::missed_repeated) - again + (whole ? 0 : 1);
@@ -371,7 +378,7 @@ class Cluster {
         wait_for(10, [&] { return all_done(); });
         figures.add("all_come_back_within_s", options_.storm_seconds);
         figures.add("seconds_to_cut_all", seconds_since(begin));
-        come_back(figures, 1, options_.storm_seconds + 60, begin, drops);
+        come_back(figures, 1, options_.storm_seconds + 120, begin, drops);
         audit("after the storm");
     }
 

@@ -36,7 +36,7 @@ void ClusterClients::run() {
         const bool busy = step_ == Step::publish || !due_.empty();
         const int count = ::epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), busy ? 1 : 10);
         now_ms_ = static_cast<std::uint32_t>(monotonic_ns() / 1'000'000);
-        for (int i = 0; i < count; ++i) { on_event(events[i].data.u32); }
+        for (int i = 0; i < count; ++i) { on_event(events[i].data.u32, events[i].events); }
         obey();
         if (step_ == Step::stop) { return; }
         open_due();
@@ -103,7 +103,7 @@ void ClusterClients::open(std::uint32_t slot) {
     ++pending_;
     if (client.descriptor < 0) { return end(slot, false, 1000); }
     epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLET;
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.u32 = slot;
     ::epoll_ctl(epoll_, EPOLL_CTL_ADD, client.descriptor, &event);
 }
@@ -127,7 +127,7 @@ void ClusterClients::end(std::uint32_t slot, bool by_us, std::uint32_t pause_ms)
     client.rest.reset();
     client.view = client.typing = 0;
     if (client.place.present || client.place.since_ms == 0) { client.place.since_ms = now_ms_; }
-    client.place.present = client.place.farewell = false;
+    client.place.present = client.place.confirmed = client.place.farewell = false;
     if (was_open) { part_.open.fetch_sub(1, std::memory_order_relaxed); }
     if (!by_us) {
         ++(was_open ? part_.cut : part_.failures);
@@ -144,7 +144,7 @@ void ClusterClients::say(const Client& client, std::string_view bytes) {
     ::send(client.descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
 }
 
-void ClusterClients::on_event(std::uint32_t slot) {
+void ClusterClients::on_event(std::uint32_t slot, std::uint32_t what) {
     Client& client = clients_[slot];
     const auto pause_ms = static_cast<std::uint32_t>(options_.kill_backoff * 1000);
     if (client.state == State::away) { return; }
@@ -156,6 +156,7 @@ void ClusterClients::on_event(std::uint32_t slot) {
         client.state = State::upgrading;
         static const std::string request = upgrade_request("/v1/ws");
         say(client, request);
+        if ((what & EPOLLIN) == 0) { return; }
     }
     while (true) {
         const ssize_t count = ::recv(client.descriptor, buffer_.data(), buffer_.size(), 0);
@@ -170,6 +171,8 @@ void ClusterClients::on_event(std::uint32_t slot) {
             on_bytes(slot, bytes);
         }
         if (client.state == State::away) { return; }
+        // What is left tells itself by an edge; only an end that came with these bytes would not.
+        if (static_cast<std::size_t>(count) < buffer_.size() && (what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) { return; }
     }
 }
 
@@ -195,26 +198,28 @@ void ClusterClients::on_bytes(std::uint32_t slot, std::string_view bytes) {
     if (!bytes.empty() && client.state != State::away) { client.rest = std::make_unique<std::string>(bytes); }
 }
 
+std::string ClusterClients::subscription(std::uint32_t slot) const {
+    const auto& kept = clients_[slot].kept;
+    std::string recover;
+    if (kept && !kept->epoch.empty()) {
+        recover = fmt::format(R"(,"recover":{{"epoch":"{}","offset":{},"id":"{}"}})", kept->epoch, kept->offset, kept->id);
+    }
+    return masked_frame(fmt::format(R"({{"type":"subscribe","id":1,"channel":"room-{}",{}{}}})", room_of(slot),
+                                    options_.presence ? R"("presence":true)" : R"("watch":"none")", recover));
+}
+
 void ClusterClients::introduce(std::uint32_t slot) {
     Client& client = clients_[slot];
     client.state = State::subscribing;
     client.waiting = options_.all_channel ? 2 : 1;
     std::string connect = connect_frame(share_.first + slot);
-    std::string more;
     if (client.kept && !client.kept->resume.empty()) {
         connect.back() = ',';
         connect += fmt::format(R"("resume":"{}"}})", client.kept->resume);
     }
-    if (client.kept && !client.kept->epoch.empty()) {
-        more = fmt::format(R"(,"recover":{{"epoch":"{}","offset":{},"id":"{}"}})", client.kept->epoch, client.kept->offset,
-                           client.kept->id);
-    }
-    std::string out = masked_frame(connect);
-    out += masked_frame(fmt::format(R"({{"type":"subscribe","id":1,"channel":"room-{}",{}{}}})", room_of(slot),
-                                    options_.presence ? R"("presence":true)" : R"("watch":"none")", more));
+    std::string out = masked_frame(connect) + subscription(slot);
     if (options_.all_channel) { out += masked_frame(R"({"type":"subscribe","id":2,"channel":"all","watch":"none"})"); }
     client.place.present = true;
-    if (client.place.since_ms != 0) { client.place.absence_ms = now_ms_ - client.place.since_ms; }
     say(client, out);
 }
 

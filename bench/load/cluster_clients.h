@@ -68,9 +68,10 @@ class ClusterClients {
     void open(std::uint32_t slot);
     void sweep();
     void end(std::uint32_t slot, bool by_us, std::uint32_t pause_ms);
-    void on_event(std::uint32_t slot);
+    void on_event(std::uint32_t slot, std::uint32_t what);
     void on_bytes(std::uint32_t slot, std::string_view bytes);
     void introduce(std::uint32_t slot);
+    std::string subscription(std::uint32_t slot) const;
     void audit();
     void cut_all();
     void say(const Client& client, std::string_view bytes);

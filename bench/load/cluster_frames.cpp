@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cstdlib>
 
+#include <fmt/format.h>
+
 #include "load/cluster_clients.h"
 
 namespace starling::bench {
@@ -45,10 +47,17 @@ void ClusterClients::on_text(std::uint32_t slot, std::string_view text) {
         if (!client.kept) { client.kept = std::make_unique<Kept>(); }
         client.kept->resume = text_field(text, R"("resume":")");
     } else if (type == "unsubscribed") {
-        // The answer to a farewell is asked for; any other is not.
-        part_.unsubscribed += client.place.farewell ? 0 : 1;
+        // The answer to a farewell is asked for; any other is followed by a fresh start, as the contract has it.
+        if (client.place.farewell) { return; }
+        if (++part_.unsubscribed <= 3) { fmt::print(stderr, "{}\n", text); }
+        client.view = 0;
+        client.sequence = 0;
+        client.place.since_ms = now_ms_;
+        client.place.confirmed = false;
+        if (client.kept) { client.kept->epoch.clear(); }
+        say(client, subscription(slot));
     } else if (type == "error") {
-        ++part_.errors;
+        if (++part_.errors <= 3) { fmt::print(stderr, "{}\n", text); }
         if (client.state != State::ready) { end(slot, false, 1000); }
     }
 }
@@ -81,6 +90,7 @@ void ClusterClients::on_subscribed(std::uint32_t slot, std::string_view text) {
         client.typing = 0;
         if (client.place.since_ms != 0) { client.place.absence_ms = now_ms_ - client.place.since_ms; }
         client.place.farewell = false;
+        client.place.confirmed = true;
     }
     if (client.state != State::subscribing || --client.waiting > 0) { return; }
     client.state = State::ready;

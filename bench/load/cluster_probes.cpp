@@ -74,7 +74,7 @@ void ClusterClients::next_probe(Probe& probe) {
     part_.samples += 2 * static_cast<unsigned>(std::popcount(probe.awaited));
     if (step_ == Step::typing) { return say(client, masked_frame(typing_frame(room_of(slot), true))); }
     client.place.farewell = true;
-    client.place.present = false;
+    client.place.present = client.place.confirmed = false;
     client.place.since_ms = now_ms_;
     client.view = 0;
     say(client, masked_frame(fmt::format(R"({{"type":"unsubscribe","id":3,"channel":"room-{}"}})", room_of(slot))));
@@ -93,8 +93,7 @@ void ClusterClients::say_second(Probe& probe) {
     Client& client = clients_[probe.member];
     if (step_ == Step::typing) { return say(client, masked_frame(typing_frame(room_of(probe.member), false))); }
     client.place.present = true;
-    client.place.absence_ms = kLingerMs;     // It said farewell, so its leave was not false.
-    say(client, masked_frame(fmt::format(R"({{"type":"subscribe","id":1,"channel":"room-{}","presence":true}})", room_of(probe.member))));
+    say(client, subscription(probe.member));
 }
 
 void ClusterClients::saw(std::uint32_t slot, std::uint32_t user, bool first_kind) {

@@ -4,7 +4,7 @@ namespace starling::bench {
 
 bool leave_is_false(const Whereabouts& member, std::uint32_t now_ms) {
     if (member.farewell) { return false; }
-    const std::uint32_t away = member.present ? member.absence_ms : now_ms - member.since_ms;
+    const std::uint32_t away = member.confirmed ? member.absence_ms : now_ms - member.since_ms;
     return away + kSlackMs < kLingerMs;
 }
 

@@ -16,9 +16,10 @@ inline constexpr std::uint32_t kSlackMs = 100;           // Between a client's c
 // Where a member is, by its own account.
 struct Whereabouts {
     bool present = false;                    // It is subscribed, or has asked for it.
+    bool confirmed = false;                  // It has been told so: its absence is over.
     bool farewell = false;                   // It unsubscribed: a leave may be told at once.
     std::uint32_t since_ms = 0;              // It is away since; 0: it never was here.
-    std::uint32_t absence_ms = 0;            // How long it was away before it came back; counted to the confirmation.
+    std::uint32_t absence_ms = 0;            // How long it was away before it was confirmed.
 };
 
 using View = std::uint16_t;                  // One bit for each member of the room.
