@@ -27,7 +27,7 @@ class Checks {
     Intervals connected(const std::string& user, const std::string& channel, bool lingering) const;
     Intervals covered(const std::string& user, const std::string& channel) const;
     Intervals blind(std::uint32_t node) const;
-    Intervals out_of_contact(const Hold& hold) const;
+    Intervals out_of_contact(const Hold& hold, bool surely) const;
 
     World& world_;
 };

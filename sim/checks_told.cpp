@@ -87,7 +87,7 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
         }
         // What the node could not say at once it says when it can, unless it was given up meanwhile.
         if (hold.ended) {
-            const auto given_up = out_of_contact(hold);
+            const auto given_up = out_of_contact(hold, true);
             for (const auto& part : blind(hold.node)) {
                 const bool inside = part.from <= whole.to && whole.to < part.to;
                 const bool lost = std::ranges::any_of(given_up, [&](const Interval& gap) { return gap.from < part.to && part.from < gap.to; });
@@ -104,8 +104,8 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
 }
 
 // When the node of this hold had been silent for so long that others may have given it up, until it has stated
-// again what it holds. Time in which Redis was not there is nobody's silence.
-Checks::Intervals Checks::out_of_contact(const Hold& hold) const {
+// again what it holds; `surely`: must have. Time in which Redis was not there is nobody's silence.
+Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely) const {
     Intervals out;
     const auto life = world_.record_.lives.find({hold.node, hold.life});
     if (life == world_.record_.lives.end() || world_.options_.memory) { return out; }
@@ -113,13 +113,16 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold) const {
     const auto shard = partition % world_.options_.shards;
     const auto contacts = life->second.contact.find(shard);
     if (contacts == life->second.contact.end()) { return {{life->second.began, Instant(kNever)}}; }
-    const auto away = united(world_.record_.redis_away);
+    auto parts = world_.record_.redis_away;
+    if (surely) { parts.insert(parts.end(), world_.record_.redis_slow.begin(), world_.record_.redis_slow.end()); }
+    const auto away = united(std::move(parts));
     std::vector<Instant> times = contacts->second;
     times.push_back(life->second.crashed.value_or(world_.now()));
     const auto& options = world_.options_;
     for (std::size_t i = 1; i < times.size(); ++i) {
         const bool drains = life->second.drains && *life->second.drains < times[i];
-        const Duration limit = (drains ? options.linger + 2 * options.heartbeat : options.lease) * 9 / 10 - 100ms;
+        const Duration lease = drains ? options.linger + 2 * options.heartbeat : options.lease;
+        const Duration limit = surely ? (lease + options.heartbeat) * 11 / 10 + 500ms : lease * 9 / 10 - 100ms;
         const Interval gap{times[i - 1], times[i]};
         if (gap.to - gap.from - overlap(gap, away) > limit) { out.push_back({gap.from + limit, gap.to + 6s}); }
     }
@@ -143,7 +146,7 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
             if (next != clean_ends.end()) { whole.to = std::min(whole.to, *next); }
         }
-        for (const auto& part : without(whole, united(out_of_contact(hold)))) { out.push_back(part); }
+        for (const auto& part : without(whole, united(out_of_contact(hold, false)))) { out.push_back(part); }
     }
     return united(std::move(out));
 }
@@ -153,6 +156,7 @@ Checks::Intervals Checks::blind(std::uint32_t node) const {
     using enum FaultKind;
     Intervals out;
     for (const auto& away : world_.record_.redis_away) { out.push_back({away.from, away.to + 5s}); }
+    for (const auto& slow : world_.record_.redis_slow) { out.push_back({slow.from, slow.to + 5s}); }
     for (const auto& fault : world_.faults_) {
         bool is_blind = false;
         switch (fault.kind) {

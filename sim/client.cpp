@@ -234,6 +234,7 @@ void Client::on_closed(std::uint32_t wire, std::uint16_t code) {
     if (!current_ || current_->wire != wire) { return; }
     current_.reset();
     if (next_) {
+        handed_over_ = world_.now();
         current_ = std::move(next_);
         next_.reset();
         return;

@@ -1,6 +1,8 @@
 // What a client makes of the frames it gets, and what it will not accept.
 #include "client.h"
 
+#include <algorithm>
+
 namespace starling::sim {
 
 void Client::on_frame(std::uint32_t wire, const JsonFrame& frame) {
@@ -13,6 +15,8 @@ void Client::on_frame(std::uint32_t wire, const JsonFrame& frame) {
         if (it != requests_.end()) {
             asked = std::move(it->second);
             requests_.erase(it);
+        } else if (type == "error" && !connection->connected) {
+            return;                          // The node is going; a close follows.
         } else if (type != "connected") {
             broken("an answer that nobody waits for: " + std::string(frame.whole()));
         }
@@ -137,12 +141,20 @@ void Client::take(const Connection& connection, const std::string& channel, cons
     if (!log.position) { return broken("M1 a message of " + channel + " without a position"); }
     if (held.offset <= log.position->offset && doubled()) {
         world_.link(channel, log.position->epoch, held.offset, std::nullopt, held.id, held.data);
+        // What the old connection brought in a world that is gone is taken back.
+        const auto had = std::ranges::find(log.held, held.offset, &HeldMessage::offset);
+        if (had != log.held.end() && had->id != held.id) {
+            log.held.erase(had, log.held.end());
+            log.position->offset = held.offset;
+            log.position->id = held.id;
+            log.held.push_back(std::move(held));
+        }
         return;
     }
     if (held.offset != log.position->offset + 1) {
         return broken("M1 offset " + std::to_string(held.offset) + " of " + channel + " after " + std::to_string(log.position->offset));
     }
-    world_.link(channel, log.position->epoch, held.offset, log.position->id, held.id, held.data);
+    world_.link(channel, log.position->epoch, held.offset, doubled() ? std::nullopt : std::optional(log.position->id), held.id, held.data);
     log.position->offset = held.offset;
     log.position->id = held.id;
     if (!log.seen.insert(held.id).second) { broken("M3 message " + held.id + " twice in " + channel); }
@@ -183,7 +195,6 @@ void Client::join(const std::string& channel, Subscription& subscription, const 
 
 void Client::part(const std::string& channel, Subscription& subscription, const std::string& user) {
     if (subscription.members && subscription.members->erase(user) == 0) { broken("P4 leave of " + user + " who is not in " + channel); }
-    subscription.typing.erase(user);
 }
 
 void Client::on_presence(Connection& connection, const JsonFrame& frame) {

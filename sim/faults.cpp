@@ -94,7 +94,7 @@ void World::begin_fault(const Fault& fault) {
             redis_paused_until_ = std::max(redis_paused_until_, until);
             break;
         case redis_slow:
-            redis_unwell(fault.lasts);
+            record_.redis_slow.push_back({now(), until});
             redis_slow_ = Duration(1ms) * (1 + fault.amount % 50);
             schedule_.at(until, [this] { redis_slow_ = {}; });
             break;

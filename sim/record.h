@@ -47,7 +47,8 @@ class Record {
  public:
     std::vector<Hold> holds;
     std::vector<Told> told;
-    std::vector<Interval> redis_away;
+    std::vector<Interval> redis_away;        // Answered nobody ...
+    std::vector<Interval> redis_slow;        // ... or late.
     std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife> lives;
 
     void open(std::uint32_t wire, const std::string& user, const std::string& channel, std::uint32_t node, std::uint64_t life,

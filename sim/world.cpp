@@ -73,7 +73,9 @@ void World::violation(std::string what) {
 bool World::demands_speed(std::uint32_t node) const {
     if (quiet_ && now() > faults_end_ + 12s) { return true; }
     if (!options_.liveness || node != 0) { return false; }
-    for (const auto& away : record_.redis_away) { if (now() >= away.from && now() < away.to + 6s) { return false; } }
+    for (const auto* times : {&record_.redis_away, &record_.redis_slow}) {
+        for (const auto& away : *times) { if (now() >= away.from && now() < away.to + 6s) { return false; } }
+    }
     return now() > Instant(3s);
 }
 

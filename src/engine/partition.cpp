@@ -38,6 +38,15 @@ void Partition::discontinuity() {
     settled_at_ = now() + settings_.settle();
     for (auto& [wire, channel] : channels_) { channel->view.on_discontinuity(settings_, now()); }
     looks_owed_ = channels_.size();
+    if (lost_until_) { lost_until_ = now() + settings_.hold(); }
+}
+
+// Views that came after the last good answer began with what was left.
+void Partition::lost_data(Instant since) {
+    if (settings_.off.r3) { return; }
+    lost_since_ = since;
+    lost_until_ = now() + settings_.hold();
+    for (auto& [wire, channel] : channels_) { channel->view.on_loss(lost_since_, *lost_until_); }
 }
 
 // R7: what happens elsewhere may not have reached this node.
@@ -50,6 +59,7 @@ void Partition::on_up(const std::string& server) {
     up_ = true;
     if (!server_.empty() && server_ != server) {
         // R3: another run may hold other data, or none.
+        lost_data(last_answer_.value_or(now()));
         for (auto& [wire, channel] : channels_) {
             channel->suspect = true;
             if (channel->state == Channel::State::live || channel->state == Channel::State::syncing) { sync(*channel); }
@@ -233,7 +243,10 @@ void Partition::on_deadline() {
     }
     consider_reach();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
-    if (!blind() && now() >= views_due_) { run_views(); }
+    if (!blind()) {
+        if (now() >= views_due_) { run_views(); }
+        if (lost_until_ && now() >= *lost_until_) { lost_until_.reset(); }
+    }
     run_out_lingers();
     // A chain that does not reach what its snapshot promised has lost something.
     for (const auto& wire : std::set<std::string>(catching_up_)) {

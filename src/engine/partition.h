@@ -164,6 +164,7 @@ class Partition {
 
     // partition.cpp
     void discontinuity();
+    void lost_data(Instant since);
     bool blind() const;
     bool blind(const Channel& channel) const { return blind() || channel.state != Channel::State::live; }
     void consider_reach();
@@ -240,6 +241,8 @@ class Partition {
     std::string server_;
     std::optional<Instant> last_turn_, last_answer_;
     Instant settled_at_{};                   // Of the last discontinuity.
+    Instant lost_since_{};                   // R3: Redis lost data not before ...
+    std::optional<Instant> lost_until_;      // ... and who is missing may be stated until.
     bool reach_told_ = true;
 
     // Own lease.

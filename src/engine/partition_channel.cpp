@@ -210,6 +210,7 @@ void Partition::take_snapshot(Channel& channel, Snapshot snapshot) {
     snapshot.suspect = std::exchange(channel.suspect, false);
     domain::MembersChanged changes;
     channel.view.on_snapshot(std::move(snapshot), settings_, now(), changes);
+    if (lost_until_) { channel.view.on_loss(lost_since_, *lost_until_); }
     tell_members(channel, std::move(changes));
     std::vector<Delta> buffer = std::exchange(channel.buffer, {});
     const std::uint64_t sync_id = channel.sync;

@@ -65,9 +65,11 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     const bool was_blind = !last_answer_ || now() - *last_answer_ > settings_.stale_after();
     const bool long_blind = last_answer_ && now() - *last_answer_ > settings_.lease;
     if (was_blind) { discontinuity(); }
+    const Instant answered = last_answer_.value_or(now());
     last_answer_ = now();
     consider_reach();
     if (status == "NOLEASE" || status == "OPGAP" || status == "FENCED") {
+        if (status != "FENCED") { lost_data(answered); }
         new_incarnation(status == "FENCED" || long_blind);
         return;
     }
@@ -84,6 +86,7 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     const std::int64_t digest = to_number(words[2].text);
     // R9, R11: acknowledged writes of mine are gone, or never came.
     if (digest != digest_) {
+        lost_data(answered);
         new_incarnation(long_blind);
         return;
     }

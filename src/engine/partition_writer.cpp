@@ -114,7 +114,7 @@ void Partition::drop(Channel& channel, const std::string& user) {
     domain::MembersChanged changes;
     // R13: while Redis is out of reach nobody leaves, for who is gone from here may be somewhere else.
     const bool exact = channel.state == Channel::State::live && up_ && reach_told_;
-    channel.view.drop_local(user, exact, now(), changes);
+    channel.view.drop_local(user, exact, changes);
     tell_members(channel, std::move(changes));
     if (!exact && channel.state == Channel::State::live) { sync(channel); }
     idle_.insert(channel.wire);

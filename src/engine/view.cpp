@@ -39,11 +39,11 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
             tombstones_[op.user] = now;
             check_at(now + settings.tombstone);
             if (it == members_.end()) { continue; }
-            if (it->second.doubted && now < doubted_until_ && it->second.shown) {
+            if (it->second.doubted && doubted_until_ && it->second.shown) {
                 // R3: a node that held the user, too, may not have said so again since Redis lost its word.
                 it->second.in_redis = false;
                 it->second.until = doubted_until_;
-                check_at(doubted_until_);
+                check_at(*doubted_until_);
                 continue;
             }
             if (it->second.shown) { out.leaves.push_back(op.user); }
@@ -54,7 +54,7 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
         if (op.kind == '-' || op.kind == 'c' || op.kind == 'l') { continue; }
         tombstones_.erase(op.user);
         if (it == members_.end()) {
-            members_.emplace(op.user, Entry{op.record, true, true, false, {}});
+            members_.emplace(op.user, Entry{op.record, true, true, doubts_all_ && doubted_until_, {}});
             join(op.user, op.record, out);
             continue;
         }
@@ -91,10 +91,20 @@ bool View::goes_back(const ChainPosition& to) const {
     return to.version == position_.version && to.tag != position_.tag;
 }
 
+void View::on_loss(Instant since, Instant until) {
+    if (!known_since_ || *known_since_ < since) { return; }
+    doubts_all_ = true;
+    doubted_until_ = std::max(doubted_until_.value_or(until), until);
+    check_at(*doubted_until_);
+    for (auto& [user, entry] : members_) { entry.doubted = entry.shown; }
+}
+
 void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
+    if (!known_since_) { known_since_ = now; }
     const bool suspect = snapshot.suspect && !settings.off.r3;
     if (suspect) {
         doubted_until_ = now + settings.hold();
+        check_at(*doubted_until_);
         for (auto& [user, entry] : members_) { entry.doubted = entry.shown; }
     }
     for (auto it = members_.begin(); it != members_.end();) {
@@ -105,9 +115,9 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
         }
         if (!entry.in_redis && entry.shown) {        // Held already, or local: its own time ends it.
             ++it;
-        } else if (suspect && entry.shown) {
+        } else if (entry.shown && (suspect || (entry.doubted && doubted_until_))) {
             entry.in_redis = false;
-            entry.until = now + settings.hold();
+            entry.until = suspect ? now + settings.hold() : doubted_until_;
             check_at(*entry.until);
             ++it;
         } else {
@@ -133,7 +143,10 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
         const bool removed = tombstone != tombstones_.end() && now < tombstone->second + settings.tombstone;
         // In a world that is new to this view, whoever is in it has been stated since.
         if (suspect && removed && was_in(snapshot.position.epoch) && !settings.off.r4) {
-            members_.emplace(user, Entry{record, true, false, false, tombstone->second + settings.tombstone});
+            // Whoever held the user has said by then whether that is so.
+            const Instant until = std::min(tombstone->second + settings.tombstone, now + settings.hold());
+            members_.emplace(user, Entry{record, true, false, false, until});
+            check_at(until);
             continue;
         }
         members_.emplace(user, Entry{record, true, true, false, {}});
@@ -147,7 +160,7 @@ void View::on_discontinuity(const ClusterSettings& settings, Instant now) {
     for (auto& [user, entry] : members_) {
         if (!entry.in_redis && entry.until) { entry.until = now + settings.hold(); }
     }
-    if (now < doubted_until_) { doubted_until_ = now + settings.hold(); }
+    if (doubted_until_) { doubted_until_ = now + settings.hold(); }
 }
 
 void View::show_local(const std::string& user, Record record, domain::MembersChanged& out) {
@@ -166,16 +179,16 @@ void View::show_local(const std::string& user, Record record, domain::MembersCha
     members_.emplace(user, Entry{std::move(record), false, true, false, {}});
 }
 
-void View::drop_local(const std::string& user, bool exact, Instant now, domain::MembersChanged& out) {
+void View::drop_local(const std::string& user, bool exact, domain::MembersChanged& out) {
     const auto it = members_.find(user);
     if (it == members_.end() || it->second.in_redis || it->second.until) { return; }
     if (!exact && it->second.shown) {
         it->second.in_redis = true;
         return;
     }
-    if (it->second.shown && now < doubted_until_) {   // R3: others may not have stated yet whom they hold.
+    if (it->second.shown && doubted_until_) {   // R3: others may not have stated yet whom they hold.
         it->second.until = doubted_until_;
-        check_at(doubted_until_);
+        check_at(*doubted_until_);
         return;
     }
     if (it->second.shown) { out.leaves.push_back(user); }
@@ -203,6 +216,11 @@ domain::MembersChanged View::everything() const {
 void View::on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
     if (!check_ || now < *check_) { return; }
     check_.reset();
+    if (doubted_until_ && now >= *doubted_until_) {
+        doubted_until_.reset();
+        doubts_all_ = false;
+    }
+    if (doubted_until_) { check_at(*doubted_until_); }
     for (auto it = members_.begin(); it != members_.end();) {
         Entry& entry = it->second;
         if (!entry.until || now < *entry.until) {

@@ -41,13 +41,15 @@ class View {
     void on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Instant now, domain::MembersChanged& out);
     // Whether a snapshot at this position continues what is known (R3).
     bool goes_back(const ChainPosition& to) const;
+    // R3: Redis lost data at most `since` ago, and this view knows nothing from before: others may hold whoever is in it.
+    void on_loss(Instant since, Instant until);
     // What is held is held for the whole time again.
     void on_discontinuity(const ClusterSettings& settings, Instant now);
 
     // A user of this node whose contribution Redis does not know yet, shown meanwhile; and its end.
     void show_local(const std::string& user, Record record, domain::MembersChanged& out);
     // `exact` false: the user may be elsewhere, too; the next snapshot says (R13).
-    void drop_local(const std::string& user, bool exact, Instant now, domain::MembersChanged& out);
+    void drop_local(const std::string& user, bool exact, domain::MembersChanged& out);
 
     const Record* find(std::string_view user) const;          // Shown.
     bool in_redis(std::string_view user) const;
@@ -77,7 +79,10 @@ class View {
 
     Members members_;
     std::map<std::string, Instant, std::less<>> tombstones_;   // Removed by the chain, when.
-    Instant doubted_until_{};                // The end of the hold time after a suspect snapshot.
+    std::optional<Instant> known_since_;     // The first snapshot.
+    bool doubts_all_ = false;                // Newcomers, too.
+    // The end of the hold time after a suspect snapshot; it does not pass while the node is blind (on_deadline).
+    std::optional<Instant> doubted_until_;
     ChainPosition position_;
     std::vector<std::string> left_epochs_;   // Before the present one, the newest last.
     std::int64_t digest_ = 0;

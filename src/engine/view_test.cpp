@@ -131,7 +131,7 @@ TEST_F(ViewTest, ALocalUserIsShownOnceAndTakenOverByTheChain) {
     EXPECT_THAT(told(), ElementsAre("+bob"));
     step(5, "J", "ada");
     EXPECT_THAT(told(), IsEmpty());
-    view_.drop_local("ada", true, now_, changes_);   // No longer local: the chain ends it.
+    view_.drop_local("ada", true, changes_);   // No longer local: the chain ends it.
     EXPECT_THAT(told(), IsEmpty());
 }
 
