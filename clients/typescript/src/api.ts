@@ -11,7 +11,7 @@ export interface ClientEvents {
     state: ConnectionView;
     /** Not online for `lostAfter`; once for each time. */
     lost: undefined;
-    /** The server refused something that nobody waits for. */
+    /** The server refused something that nobody waits for. Where nobody listens, the console says it. */
     error: StarlingError;
     /** The backend sent something to this connection alone. */
     direct: unknown;
@@ -83,7 +83,7 @@ export interface ChannelEvents {
     state: ChannelState;
     /** Messages were missed; load again what they changed. */
     gap: Gap;
-    /** The channel was refused or ended, or a frame about it was. */
+    /** The channel was refused or ended, or a frame about it was. Where nobody listens, the console says it. */
     error: StarlingError;
 }
 
@@ -102,7 +102,7 @@ export interface Channel<C = any> {
     publish(data: DataOf<C>, options?: PublishOptions): Promise<Published>;
     /** Messages out of the channel's history; takes no subscription. */
     history(options?: HistoryOptions): Promise<History<MessageOf<C>>>;
-    /** Resolves when the channel is live, rejects when it is refused. Something must listen or be present. */
+    /** Resolves when the channel is live, which it asks for; rejects when it is refused. */
     ready(): Promise<void>;
     readonly presence: Presence<PresenceOf<C>>;
     readonly typing: Typing;

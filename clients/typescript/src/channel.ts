@@ -44,7 +44,7 @@ export function makeChannel(core: Core, channel: string, options: ChannelOptions
                 if (kept()._status === 'live') { resolve(); } else if (fault) { reject(new StarlingError(fault)); } else { return; }
                 stops.forEach((stop) => stop());
             };
-            const stops = [listen('state', look), core._listen('', 'state', look)];
+            const stops = [listen('state', look), core._listen('', 'state', look), hold(Ev.Retain)];
             look();
         }),
         presence: {

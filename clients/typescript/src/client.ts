@@ -9,7 +9,7 @@ import { makeNotifications } from './notifications';
 import { socketUrl, webSocket } from './transport';
 import type { ClientOptions, Clock, Registered, TransportLink } from './types';
 
-const enum Ms { Timer = 2 ** 30 }   // Beyond 2^31 a timer fires at once.
+const enum Ms { Timer = 2e9 }   // Beyond 2^31 a timer fires at once.
 
 /** Makes a client. It connects when something is first asked of it, so it may be made anywhere, also on a server. */
 export function createClient<M = Registered>(options: ClientOptions): Client<M> {
@@ -18,8 +18,7 @@ export function createClient<M = Registered>(options: ClientOptions): Client<M> 
     const transport = options.transport ?? webSocket(options.WebSocket);
     const { token } = options;
     const fresh = typeof token === 'function';
-    // Two tabs of one user must not share a key.
-    const prefix = `${random()}${random()}.`;
+    const prefix = random() + '.';      // Two tabs of one user must not share a key.
     const listeners = new Map<string, Set<[Listener]>>();
     const links = new Map<number, TransportLink | undefined>();
     const made = new Map<string, Channel>();
@@ -67,7 +66,10 @@ export function createClient<M = Registered>(options: ClientOptions): Client<M> 
     };
 
     const emit = (channel: string, name: string, value: unknown): void => {
-        for (const [listener] of [...listeners.get(name + ' ' + channel) ?? []]) {
+        const all = [...listeners.get(name + ' ' + channel) ?? []];
+        // Refused, and nobody asks why: somebody will wonder.
+        if (name === 'error' && !all.length) { console.error(value); }
+        for (const [listener] of all) {
             // One bad listener costs the others nothing, and is not hidden.
             try { listener(value); } catch (error) { start(() => { throw error; }, 0); }
         }

@@ -6,7 +6,7 @@
 //                            +-> closed: any other close code, or close()
 import { channelFrame, lostChannels, show, sync, touch } from './machine_channel';
 import { notified } from './machine_notifications';
-import { nextDue, rejectAll, reply, request, requeue, sendAll } from './machine_request';
+import { abandon, nextDue, rejectAll, reply, request, requeue, sendAll } from './machine_request';
 import { backoff, Do, edit, emit, Ev, fault, send, type Command, type Event, type Fault, type Frame, type Settings, type State } from './machine_types';
 
 // Here and in its neighbours numbers are enums, so that each is written where it is used and has no name in the bundle.
@@ -148,7 +148,7 @@ function lost(s: State, link: number): void {
 }
 
 function drop(s: State, link: number, code?: number): void {
-    if (link) { s._out.push([Do.Close, link, code]); }
+    s._out.push([Do.Close, link, code]);
 }
 
 function connected(s: State, f: Frame): void {
@@ -182,17 +182,20 @@ function closed(s: State, link: number, code: number, reason: string): void {
         dropOld(s);
         return;
     }
+    const error = s._fault ?? fault(code === 4001 ? 'unauthenticated' : 'ended', reason || `${code}`);
     if (link === s._next) {
         s._next = 0;
         s._nextDue = Infinity;
     } else if (link === s._link) {
+        // A frame past the gateway's limit: what is on its way may be it, and would be it again.
+        if (code === 1009) { abandon(s, link, error); }
         gone(s);
     } else {
         return;
     }
     // After 4002 there must be a new token to come back with.
-    if (code === 4002 ? !s._settings._fresh : !mayReconnect(code)) {
-        end(s, s._fault ?? fault(kCodes[code - 4001] ?? 'ended', reason || `${code}`));
+    if (code === 4002 ? !s._settings._fresh : !/^(10(0[169]|1[123])|400[46-9]|4010)$/.test(code as any)) {
+        end(s, error);
     } else if (!s._next) {
         s._retryAt = backoff(s, s._attempt++);
     }
@@ -204,12 +207,6 @@ function gone(s: State): void {
     s._link = 0;
     if (s._now >= s._upAt + Ms.Stable) { s._attempt = 0; }
     s._beatAt = s._refreshAt = Infinity;
-}
-
-const kCodes = ['unauthenticated', 'token_expired', 'forbidden'];   // 4001 to 4003
-
-export function mayReconnect(code: number): boolean {
-    return /^(10(01|06|1[123])|400[246-9]|4010)$/.test(code as any);
 }
 
 function shut(s: State, code?: number): void {
@@ -260,7 +257,7 @@ function tick(s: State): void {
 }
 
 function probe(s: State, ms: number): void {
-    s._pings += 1;
+    s._pings++;
     s._beatAt = s._now + ms;
     send(s, s._link, { type: 'ping' });
 }

@@ -69,6 +69,13 @@ export function requeue(s: State, link: number): void {
     }
 }
 
+// What the link carries is refused.
+export function abandon(s: State, link: number, error: Fault): void {
+    for (const [id, r] of s._requests) {
+        if (r._link === link) { reply(s, { ...error as any, type: 'error', id }); }
+    }
+}
+
 export function rejectAll(s: State, error: Fault): void {
     for (const r of s._requests.values()) { settle(s, r._handle, error, true); }
     s._requests = new Map();

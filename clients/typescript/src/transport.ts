@@ -7,7 +7,7 @@ export function webSocket(Socket: any = (globalThis as any).WebSocket): Transpor
         if (!Socket) { throw Error('no WebSocket: pass one'); }
         const socket = new Socket(url, 'starling.v1.json');
         socket.onopen = on.open;
-        socket.onmessage = (event: { data: unknown }) => on.text(String(event.data));
+        socket.onmessage = (event: { data: string }) => on.text(event.data);
         socket.onclose = (event: { code: number; reason: string }) => on.close(event.code, event.reason);
         // A close follows; without a listener some platforms end the program.
         socket.onerror = () => {};

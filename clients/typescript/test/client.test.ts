@@ -202,6 +202,33 @@ test('a refused channel rejects ready', async () => {
     client.close();
 });
 
+test('ready asks for the channel by itself, and lets it go again', async () => {
+    const lab = new Lab();
+    const client = lab.client();
+    const doc = client.channel('doc:1');
+    const ready = doc.ready();
+    await lab.run(100);
+    await ready;
+    assert.equal(doc.state, 'live');
+    await lab.run(2000);
+    assert.equal(doc.state, 'idle');
+    client.close();
+});
+
+test('an error that nobody listens to is said on the console', async (t) => {
+    const lab = new Lab();
+    lab.gateway.refuse = (frame) => frame.type === 'subscribe' ? { code: 'forbidden', retryable: false } : undefined;
+    const client = lab.client();
+    const said = t.mock.method(console, 'error', () => {});
+    client.channel('doc:1').subscribe(() => {});
+    await lab.run(100);
+    client.channel('doc:2').on('error', () => {});
+    client.channel('doc:2').subscribe(() => {});
+    await lab.run(100);
+    assert.deepEqual(said.mock.calls.map((call) => (call.arguments[0] as StarlingError).channel), ['doc:1']);
+    client.close();
+});
+
 test('close leaves no timer and no connection', async () => {
     const lab = new Lab();
     const client = lab.client();

@@ -37,6 +37,9 @@ test('the whole of it: messages, presence, typing, history, notifications, live 
     await ada.notifications.acknowledge();
     await until(() => phone.notifications.unread === 0, 'the other device does not hear that it is read');
     await assert.rejects(doc.publish('x'.repeat(100_000)), { code: 'too_large', retryable: false });
+    // Past the limit of a frame the gateway ends the connection; the client comes back without it.
+    await assert.rejects(doc.publish('x'.repeat(1_000_000)), { code: 'too_large', retryable: false });
+    assert.ok((await doc.publish('goes on')).messageId);
     // Entering and leaving while subscribed.
     other.presence.leave();
     await until(() => doc.presence.count === 1, 'bob stays');

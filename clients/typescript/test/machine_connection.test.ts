@@ -1,7 +1,6 @@
 // The machine comes, goes and comes back: connecting, backoff, close codes, deadlines, waking. Against a scripted gateway on virtual time.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { mayReconnect } from '../src/machine';
 import { Ev } from '../src/machine_types';
 import { Driver, world } from './driver';
 import { type Json } from './sim';
@@ -102,8 +101,14 @@ test('short lives keep the backoff growing', () => {
 });
 
 test('close codes decide', () => {
-    const again = [1001, 1006, 1011, 1012, 1013, 4002, 4004, 4006, 4007, 4008, 4009, 4010];
-    for (let code = 1000; code < 5000; code += 1) { assert.equal(mayReconnect(code), again.includes(code), String(code)); }
+    const again = [1001, 1006, 1009, 1011, 1012, 1013, 4004, 4006, 4007, 4008, 4009, 4010];
+    for (let code = 1000; code < 5000; code = code === 1020 ? 3990 : code === 4120 ? 4990 : code + 1) {
+        const { time, ada } = world();
+        ada.subscribe('doc:1');
+        time.run(100);
+        ada.lose(code);
+        assert.equal(ada.name, again.includes(code) ? 'waiting' : 'closed', String(code));
+    }
     for (const code of [4001, 4003, 4005, 4002]) {
         const { time, ada } = world();
         ada.subscribe('doc:1');
@@ -268,4 +273,26 @@ test('close is final', () => {
     time.run(60_000);
     assert.equal(ada.opens, 1);
     assert.equal(ada.name, 'closed');
+});
+
+test('a frame past the limit is refused, with what was on its way beside it; the rest goes on', () => {
+    const { time, gateway, ada } = world();
+    ada.subscribe('doc:1');
+    ada.subscribe('doc:2');
+    time.run(100);
+    const [connection] = gateway.connections;
+    const answered = ada.publish('doc:1', 'answered');
+    time.run(100);
+    ada.enter('doc:2', 'far too large');
+    const large = ada.publish('doc:1', 'far too large');
+    connection!.wire.toClient({ type: 'error', code: 'too_large', message: 'frame: the limit frame_bytes is 131072', retryable: false });
+    gateway.close(connection!, 1009, 'frame too large');
+    time.run(3000);
+    assert.ok(ada.settled.get(answered)!.value);
+    assert.equal(ada.settled.get(large)!.fault.code, 'too_large');
+    // Nothing of it goes out again, or it would end the next connection too.
+    assert.deepEqual([ada.name, ada.opens], ['online', 2]);
+    assert.deepEqual(['doc:1', 'doc:2'].map((name) => ada.state._channels.get(name)!._status), ['live', 'failed']);
+    time.run(60_000);
+    assert.equal(ada.opens, 2);
 });
