@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { chromium, type Page } from 'playwright-core';
-import { client, done, freePort, kSecret, startGateway, until, withTokens } from './process';
+import { client, done, freePort, startGateway, until } from './process';
 
 const guides = '../../docs/guides';
 const closing: (() => unknown)[] = [];
@@ -112,6 +112,7 @@ test('every TypeScript block of the guides and of the README compiles', () => {
         declare const client: import('@starling/client').Client<any>;
         declare const channelToken: string;
         declare function App(): null;
+        declare function getToken(): Promise<string | null>;
         declare function toast(text: string): void;
         declare function draw(key: string, value: unknown): void;
         declare function render(value: unknown): void;
@@ -181,8 +182,10 @@ test('the token of the guide is taken by the gateway', async () => {
     const file = join(mkdtempSync(join(tmpdir(), 'starling-mint-')), 'mint.mjs');
     writeFileSync(file, first!.text);
     const { mint } = await import(file) as { mint(user: object, secret: string): string };
-    const gateway = await startGateway([], { config: withTokens() });
-    const ada = client(gateway.url, undefined, { token: () => mint({ id: 'ada', name: 'Ada' }, kSecret) });
+    const config = blocks(readFileSync(join(guides, 'tokens.md'), 'utf8')).find((one) => one.language === 'toml')!.text;
+    const secret = /^ *secret = "(.*)"/m.exec(config)![1]!;
+    const gateway = await startGateway([], { config });
+    const ada = client(gateway.url, undefined, { token: () => mint({ id: 'ada', name: 'Ada' }, secret) });
     const doc = ada.channel('doc:1');
     doc.presence.enter();
     await doc.ready();
