@@ -1,13 +1,11 @@
 // Runs each folder of examples/ as a user would see it, and the short form of polling against push.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { Count, expect, start, start_gateway, until } from './gateway.mjs';
 
@@ -19,25 +17,21 @@ const { values: options } = parseArgs({ options: {
 } });
 const WebSocket = createRequire(join(root, 'tests/protocol/run.mjs'))('ws');
 
-// The client as it is built, and the React example with one React.
-const folder = mkdtempSync(join(tmpdir(), 'starling-examples-'));
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-const client = join(root, 'clients/typescript/src');
-const bundle = (entry, outfile, more) => build({ entryPoints: [entry], outfile, bundle: true, format: 'esm', logLevel: 'warning', ...more });
-await bundle(join(client, 'index.ts'), join(folder, 'starling.mjs'));
-await bundle(join(root, 'examples/react/src/main.jsx'), join(folder, 'app.js'), {
-    jsx: 'automatic', define: { 'process.env.NODE_ENV': '"development"' },
-    alias: {
-        '@starling/client/react': join(client, 'react.ts'), '@starling/client': join(client, 'index.ts'),
-        react: join(here, 'node_modules/react'), 'react-dom': join(here, 'node_modules/react-dom'),
-    },
-});
+// The React example as its README says, step by step; the client is built for it.
+const sdk = join(root, 'clients/typescript');
+const react = join(root, 'examples/react');
+const npm = (cwd, ...words) => promisify(execFile)('npm', [...words, '--silent', '--no-audit', '--no-fund'], { cwd, timeout: 300_000 });
+if (!existsSync(join(sdk, 'node_modules/esbuild'))) { await npm(sdk, 'ci'); }
+await npm(sdk, 'run', 'build');
+rmSync(join(react, 'node_modules'), { recursive: true, force: true });     // Or the client of another day would stay.
+await npm(react, 'install');
+await npm(react, 'run', 'build');
 
 const kPages = {
     '/html/': ['text/html', join(root, 'examples/html/index.html')],
-    '/html/starling.js': ['text/javascript', join(folder, 'starling.mjs')],
+    '/html/starling.js': ['text/javascript', join(sdk, 'dist/index.js')],
     '/react/': ['text/html', join(root, 'examples/react/index.html')],
-    '/react/app.js': ['text/javascript', join(folder, 'app.js')],
+    '/react/app.js': ['text/javascript', join(react, 'app.js')],
 };
 const pages = createServer((request, response) => {
     const found = kPages[request.url.split('?')[0]];
@@ -97,7 +91,7 @@ await count.test('node-backend: its token opens the shop, an order is told and n
     });
     const ask = (path, init = {}) => fetch(backend.url + path, { ...init, headers: { 'X-User': 'ada' } });
     expect((await fetch(`${backend.url}/starling-token`)).status === 401, 'nobody got a token');
-    const { createClient } = await import(pathToFileURL(join(folder, 'starling.mjs')));
+    const { createClient } = await import(pathToFileURL(join(sdk, 'dist/index.js')));
     const ada = createClient({ url: strict.url, token: async () => (await ask('/starling-token')).text(), WebSocket });
     const heard = [];
     const orders = ada.channel('shop:orders');
@@ -118,7 +112,7 @@ await count.test('node-backend: its token opens the shop, an order is told and n
 
 await count.test('polling and push: all changes are seen, with far fewer requests', async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [
-        join(root, 'bench/polling_vs_push.mjs'), options.binary, '--client', join(folder, 'starling.mjs'),
+        join(root, 'bench/polling_vs_push.mjs'), options.binary, '--client', join(sdk, 'dist/index.js'),
         '--users', '20', '--poll-ms', '500', '--change-ms', '2000', '--seconds', '9',
     ]);
     const { changes, polling, push, users } = JSON.parse(stdout);
