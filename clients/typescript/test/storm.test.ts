@@ -32,6 +32,7 @@ function run(seed: number): { messages: number; gaps: number; cuts: number } {
         [1, () => { gateway.up = false; client.lose(); time.at(random.below(40_000), () => { gateway.up = true; }); }],
         [2, () => { for (const one of gateway.connections) { one.wire.toClient({ type: 'reconnect', delay: random.below(3000) }); } }],
         [1, () => { gateway.reset(kChannels[random.below(2)]!); }],
+        [1, () => { cuts += 1; gateway.forget(); client.lose(); time.at(random.below(3000), () => bob.lose()); }],
         [1, () => { for (const one of [...gateway.connections]) { gateway.close(one, [1012, 4009, 4010][random.below(3)]!); } }],
         [2, () => { client.dispatch({ _t: Ev.Wake }); }],
         [1, () => { client.dispatch({ _t: Ev.Hide }); time.at(random.below(30_000), () => client.dispatch({ _t: Ev.Wake })); }],
