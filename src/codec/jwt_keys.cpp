@@ -64,6 +64,7 @@ struct Free {
 using Bignum = std::unique_ptr<BIGNUM, Free<BN_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
 using MdContext = std::unique_ptr<EVP_MD_CTX, Free<EVP_MD_CTX_free>>;
+using MacContext = std::unique_ptr<EVP_MAC_CTX, Free<EVP_MAC_CTX_free>>;
 using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, Free<EVP_PKEY_CTX_free>>;
 using ParamBuilder = std::unique_ptr<OSSL_PARAM_BLD, Free<OSSL_PARAM_BLD_free>>;
 using Params = std::unique_ptr<OSSL_PARAM, Free<OSSL_PARAM_free>>;
@@ -205,13 +206,32 @@ bool is_hmac(Algorithm algorithm) { return row(algorithm).family == Family::hmac
 
 std::string_view name(Algorithm algorithm) { return row(algorithm).name; }
 
+// One context for each digest and thread: making one looks the digest up by name, which costs more than a token's digest.
+EVP_MAC_CTX* mac_context(const Row& wanted) {
+    thread_local std::array<MacContext, std::size(kRows)> contexts;
+    MacContext& context = contexts[static_cast<std::size_t>(&wanted - std::begin(kRows))];
+    if (!context) {
+        const std::unique_ptr<EVP_MAC, Free<EVP_MAC_free>> mac(EVP_MAC_fetch(nullptr, "HMAC", nullptr));
+        if (!mac) { return nullptr; }
+        context.reset(EVP_MAC_CTX_new(mac.get()));
+        std::string digest(wanted.digest);
+        const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0), OSSL_PARAM_construct_end()};
+        if (context && EVP_MAC_CTX_set_params(context.get(), params) != 1) { context.reset(); }
+    }
+    return context.get();
+}
+
 std::string hmac(Algorithm algorithm, std::string_view secret, std::string_view text) {
     const ErrorScope scope;
-    std::string out(row(algorithm).digest_size, '\0');
+    const Row& wanted = row(algorithm);
+    std::string out(wanted.digest_size, '\0');
     std::size_t size = 0;
-    const auto* made = EVP_Q_mac(nullptr, "HMAC", nullptr, row(algorithm).digest, nullptr, secret.data(), secret.size(),
-                                 octets(text), text.size(), reinterpret_cast<unsigned char*>(out.data()), out.size(), &size);
-    if (made == nullptr || size != out.size()) { return {}; }
+    EVP_MAC_CTX* context = mac_context(wanted);
+    if (context == nullptr || EVP_MAC_init(context, octets(secret), secret.size(), nullptr) != 1 ||
+        EVP_MAC_update(context, octets(text), text.size()) != 1 ||
+        EVP_MAC_final(context, reinterpret_cast<unsigned char*>(out.data()), &size, out.size()) != 1 || size != out.size()) {
+        return {};
+    }
     return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -36,7 +37,25 @@ class FrameQueue {
     }
 
     bool single() const { return first_ && !rest_; }
-    iovec front() const { return {const_cast<char*>(first_.view().data()) + sent_, first_.size() - sent_}; }
+    ByteView front() const { return first_.view().substr(sent_); }
+
+    // Whether the very same frames wait here and there, as after a burst to one channel.
+    bool same_as(const FrameQueue& other) const {
+        if (first_.identity() != other.first_.identity() || sent_ != 0 || other.sent_ != 0) { return false; }
+        if (!rest_ || !other.rest_ || rest_->frames.size() - rest_->next != other.rest_->frames.size() - other.rest_->next) {
+            return !rest_ && !other.rest_;
+        }
+        const auto begin = rest_->frames.begin() + static_cast<std::ptrdiff_t>(rest_->next);
+        return std::equal(begin, rest_->frames.end(), other.rest_->frames.begin() + static_cast<std::ptrdiff_t>(other.rest_->next),
+                          [](const SharedBytes& a, const SharedBytes& b) { return a.identity() == b.identity(); });
+    }
+
+    // All that waits, bytes() of them.
+    void copy_to(char* out) const {
+        const auto add = [&out](ByteView bytes) { out = std::copy(bytes.begin(), bytes.end(), out); };
+        add(front());
+        for (std::size_t i = rest_ ? rest_->next : 0; rest_ && i < rest_->frames.size(); ++i) { add(rest_->frames[i].view()); }
+    }
 
     // The beginning of what waits, at most `most` parts; returns how many there are.
     int fill(iovec* parts, int most) const {

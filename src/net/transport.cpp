@@ -22,12 +22,14 @@ namespace {
 constexpr std::size_t kBufferBytes = 65536;
 constexpr int kFramesPerWrite = 256;
 constexpr std::size_t kSweep = 8;            // Connections below which a ring's own cost is not earned.
+constexpr std::size_t kJoinedMost = 16384;   // More than that at once gains nothing by a copy.
+constexpr std::size_t kJoinedBytes = 262144;
 constexpr std::uint32_t kNobody = 0xffffffff;
 
 }  // namespace
 
 Transport::Transport()
-    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)), buffer_(kBufferBytes) {}
+    : epoll_(::epoll_create1(EPOLL_CLOEXEC)), spare_(::open("/dev/null", O_RDONLY | O_CLOEXEC)), joined_(kJoinedMost), buffer_(kBufferBytes) {}
 
 Transport::~Transport() {
     stop_listening();
@@ -150,6 +152,7 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
 }
 
 void Transport::wait(Duration timeout, std::vector<Event>& out) {
+    rearm();
     // Those that are still to be told are kept.
     std::erase_if(reasons_, [&](const auto& one) {
         return std::ranges::none_of(broken_, [&](ConnectionId id) { return pack(id) == one.first; });
@@ -296,7 +299,15 @@ void Transport::hold(ConnectionId id, bool held) {
     Connection* connection = find(id);
     if (connection == nullptr || connection->held == held) { return; }
     connection->held = held;
-    arm(id, *connection);
+    // Whoever waits for a moment within one turn costs no system call.
+    rearming_.push_back(id);
+}
+
+void Transport::rearm() {
+    for (const ConnectionId id : rearming_) {
+        if (Connection* connection = find(id)) { arm(id, *connection); }
+    }
+    rearming_.clear();
 }
 
 void Transport::touch(ConnectionId id, Connection& connection) {
@@ -315,6 +326,18 @@ void Transport::send(ConnectionId id, SharedBytes bytes) {
         if (bytes.size() == 0) { return; }
     }
     queue(id, *connection, std::move(bytes));
+}
+
+bool Transport::send_within(ConnectionId id, const SharedBytes& bytes, std::size_t limit) {
+    Connection* connection = find(id);
+    if (connection == nullptr) { return true; }
+    if (connection->queue.bytes() + bytes.size() > limit) { return false; }
+    if (connection->tls || connection->outgoing) {
+        send(id, bytes);
+    } else {
+        queue(id, *connection, bytes);
+    }
+    return true;
 }
 
 void Transport::queue(ConnectionId id, Connection& connection, SharedBytes bytes) {
@@ -363,8 +386,8 @@ void Transport::write_queue(ConnectionId id, Connection& connection) {
 }
 
 void Transport::flush() {
-    if (ring_ && touched_.size() >= kSweep) { sweep(); }
-    // A drop inside adds nothing here: touched_ only grows by send().
+    sweep();
+    // What is too long to be joined, or closes, by itself. A drop inside adds nothing here: touched_ only grows by send().
     for (const ConnectionId id : touched_) {
         Connection* connection = find(id);
         if (connection == nullptr || !connection->touched) { continue; }
@@ -376,24 +399,53 @@ void Transport::flush() {
 
 bool Transport::use_send_ring() {
     ring_ = SendRing::open();
+    if (ring_) { joined_.resize(kJoinedBytes); }
     return ring_ != nullptr;
 }
 
-// One frame to many: the system calls are what that costs. A connection with more to say gains nothing, its frames
-// leave together anyway; it stays touched.
+// What waits for each leaves in one piece. Several frames are joined, for a copy of some hundred bytes is cheaper than as
+// many parts of a message; after a burst to one channel one copy does for all. With a ring, and enough of them to earn its
+// cost, many connections share a system call.
 void Transport::sweep() {
+    const bool ring = ring_ && touched_.size() >= kSweep;
+    const FrameQueue* last = nullptr;        // Whose frames `bytes` are.
+    std::string_view bytes;
+    std::size_t used = 0;
+    const auto begin_again = [&] {
+        if (ring) { submit_sweep(); }
+        last = nullptr;
+        used = 0;
+    };
     for (const ConnectionId id : touched_) {
         Connection* connection = find(id);
-        if (connection == nullptr || connection->blocked || connection->closing || !connection->queue.single()) { continue; }
+        if (connection == nullptr || connection->blocked || connection->closing || connection->queue.empty()) { continue; }
+        const FrameQueue& queue = connection->queue;
+        if (queue.single()) {
+            bytes = queue.front();
+            last = nullptr;
+        } else if (last == nullptr || !queue.same_as(*last)) {
+            if (queue.bytes() > kJoinedMost) { continue; }   // It stays touched.
+            if (used + queue.bytes() > joined_.size()) { begin_again(); }
+            if (ring && !ring_) { return; }
+            queue.copy_to(joined_.data() + used);
+            bytes = {joined_.data() + used, queue.bytes()};
+            used += bytes.size();
+            last = &queue;
+        }
         connection->touched = false;
-        const iovec part = connection->queue.front();
-        ring_->add(connection->descriptor, {static_cast<const char*>(part.iov_base), part.iov_len});
+        if (!ring) {
+            const ssize_t written = ::send(connection->descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            last = nullptr;                  // Its frames are gone.
+            if (on_written(id, *connection, written, errno)) { write_queue(id, *connection); }
+            continue;
+        }
+        ring_->add(connection->descriptor, bytes);
         swept_.push_back(id);
         if (!ring_->full()) { continue; }
-        submit_sweep();
+        begin_again();
         if (!ring_) { return; }
     }
-    submit_sweep();
+    if (ring) { submit_sweep(); }
 }
 
 void Transport::submit_sweep() {

@@ -67,6 +67,8 @@ class Transport {
     void hold(ConnectionId connection, bool held);
 
     void send(ConnectionId connection, SharedBytes bytes);
+    // Not where more than `limit` bytes would then wait to be sent: returns whether it did not come to that.
+    bool send_within(ConnectionId connection, const SharedBytes& bytes, std::size_t limit);
     std::size_t queued_bytes(ConnectionId connection) const;
     void flush();                            // Everything that was sent since the last flush.
     // From now on one frame to many leaves by io_uring, if the kernel lets this thread: returns whether. Of the thread
@@ -97,6 +99,7 @@ class Transport {
     void write_queue(ConnectionId id, Connection& connection);
     void sweep();
     void submit_sweep();
+    void rearm();
     bool on_written(ConnectionId id, Connection& connection, ssize_t written, int failure);
     void arm(ConnectionId id, Connection& connection);
     void drop(ConnectionId id, Connection& connection);
@@ -113,6 +116,8 @@ class Transport {
     std::vector<ConnectionId> touched_;
     std::unique_ptr<SendRing> ring_;         // Null: each connection is written to by a call of its own.
     std::vector<ConnectionId> swept_;        // Those in the ring's batch.
+    std::vector<char> joined_;               // Frames that leave together, for the batch.
+    std::vector<ConnectionId> rearming_;     // What epoll is to watch may have changed.
     std::vector<ConnectionId> broken_;       // To be reported as closed.
     std::multimap<Instant, ConnectionId> closing_;
     std::vector<char> buffer_;

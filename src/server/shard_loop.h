@@ -134,6 +134,7 @@ class ShardLoop {
     void on_native(Peer& peer, const codec::websocket::Event& event);
     void send_text(domain::SessionId session, const SharedBytes& text, bool counts, std::uint32_t channel);
     void send_frame(Peer& peer, const SharedBytes& text, bool counts, std::uint32_t channel);
+    const SharedBytes& frame_for(const Peer& peer, const SharedBytes& text, bool counts);
     enum class Flood : std::uint8_t { no, pongs_wait, too_many };
     Flood count_control(Peer& peer);
     void send_control(Peer& peer, std::string frame);

@@ -1,5 +1,6 @@
 // The WebSocket side of a loop: frames in, frames out, liveness and slow consumers.
 
+#include <limits>
 #include <utility>
 
 #include "server/peer.h"
@@ -154,9 +155,10 @@ void ShardLoop::send_text(domain::SessionId session, const SharedBytes& text, bo
 }
 
 void ShardLoop::send_frame(Peer& peer, const SharedBytes& text, bool counts, std::uint32_t channel) {
-    const std::size_t limit = runtime_->settings->queue_bytes;
-    const bool full = counts && transport_.queued_bytes(peer.id) + text.size() > limit;
-    if (channel != 0 && (full || peer.peek().latest.contains(channel))) {
+    const std::size_t limit = counts ? runtime_->settings->queue_bytes : std::numeric_limits<std::size_t>::max();
+    const bool lags = channel != 0 && peer.peek().latest.contains(channel);
+    if (!lags && transport_.send_within(peer.id, frame_for(peer, text, counts), limit)) { return; }
+    if (channel != 0) {
         auto& latest = peer.more().latest;
         auto [it, fresh] = latest.try_emplace(channel);
         if (!fresh) { ++it->second.skipped; }
@@ -164,27 +166,25 @@ void ShardLoop::send_frame(Peer& peer, const SharedBytes& text, bool counts, std
         if (latest.size() == 1 && fresh) { lagging_.push_back(peer.id); }
         return;
     }
-    if (full) {
-        ++counters_.slow_consumers;
-        end_session(peer, close_code::too_slow);
-        close_websocket(peer, close_code::too_slow, "queue_bytes is " + std::to_string(limit));
-        return;
-    }
+    ++counters_.slow_consumers;
+    end_session(peer, close_code::too_slow);
+    close_websocket(peer, close_code::too_slow, "queue_bytes is " + std::to_string(limit));
+}
+
+// Made once for all who get the same text the same way.
+const SharedBytes& ShardLoop::frame_for(const Peer& peer, const SharedBytes& text, bool counts) {
     if (frames_->source.identity() != text.identity()) {
         frames_->source = text;
         frames_->plain = framed(ws::Opcode::text, text.view());
         frames_->deflated.clear();
     }
-    if (peer.window_bits == 0 || !counts || text.size() < kCompressFrom) {
-        transport_.send(peer.id, frames_->plain);
-        return;
-    }
+    if (peer.window_bits == 0 || !counts || text.size() < kCompressFrom) { return frames_->plain; }
     auto [it, fresh] = frames_->deflated.try_emplace(peer.window_bits);
     if (fresh) {
         const auto small = deflator_.deflate(text.view(), peer.window_bits);
         it->second = small ? framed(ws::Opcode::text, *small, ws::Rsv1::set) : frames_->plain;
     }
-    transport_.send(peer.id, it->second);
+    return it->second;
 }
 
 // Those whose queue has room again get the latest of each channel, and how many it stands for.
