@@ -34,7 +34,7 @@ def save(figure, path):
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
-    print(path.relative_to(ROOT))
+    print(path)
 
 
 def draw_growth(name, series, folder):
