@@ -66,14 +66,14 @@ def draw_peers(name, result, folder):
     wanted = SCENARIOS[name][3][1 if name == "rate" else 0]
     there = [target for target in result["targets"] if wanted in target and not (wanted == "pss_bytes" and target["target"] == "raw")]
     there.sort(key=lambda target: target[wanted]["median"], reverse=True)
-    figure, axis = pyplot.subplots(figsize=(6.4, 0.4 + 0.3 * len(there)))
+    figure, axis = pyplot.subplots(figsize=(6.4, 0.7 + 0.3 * len(there)))
     names = [target["target"].removeprefix("peer:") for target in there]
     medians = [target[wanted]["median"] for target in there]
     bars = axis.barh(names, medians, color=[COLOURS.get(each, "#c9b27c") for each in names])
     axis.bar_label(bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in medians], padding=3)
     axis.margins(x=0.12)
     axis.grid(axis="y", visible=False)
-    axis.set_title(f"{SCENARIOS[name][0]}: {NAMES[wanted]}", fontsize=9)
+    axis.set_title(f"{SCENARIOS[name][0]}\n{NAMES[wanted]}", fontsize=9)
     save(figure, folder / f"peers-{name}.svg")
 
 

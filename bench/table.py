@@ -41,7 +41,7 @@ def value_of(target, figure, factor):
 
 def peers_of(result, figure, factor):
     there = [target for target in result["targets"] if target["target"].startswith("peer:") and figure in target]
-    there.sort(key=lambda target: target[figure]["lower_quartile"], reverse=figure in MORE_IS_BETTER)
+    there.sort(key=lambda target: target[figure]["median"], reverse=figure in MORE_IS_BETTER)
     out = [f"{name_of(target)} {value_of(target, figure, factor)}" + (" (lost some)" if lost(target) else "") for target in there]
     out += [f"{name_of(target)}: {target['failure']}" for target in result["targets"]
             if target["target"].startswith("peer:") and "failure" in target]
