@@ -15,6 +15,7 @@ class Checks {
 
     void at_rest();                          // P1, P8, P9, M6, L1.
     void what_was_told();                    // P2, P3.
+    void told_in_time();                     // P6, P7, R6, L1: by when each list must show what is true.
     void compare_view(const std::string& channel, const std::set<std::string>& users, const std::string& whose);
 
  private:
@@ -24,6 +25,19 @@ class Checks {
     std::set<std::string> present(const std::string& channel) const;
     void clients_at_rest();
     void redis_at_rest();
+    struct Due {                             // At that moment the user is, or is not, in every list of the channel.
+        Instant at;
+        std::string user, channel;
+        bool present;
+        const char* why;
+    };
+    std::optional<Due> leave_due(const Hold& hold) const;
+    std::optional<Due> join_due(const Hold& hold) const;
+    struct Trouble {
+        bool any = false, only_crashes = true, only_loss = true;
+        Instant loss_ends{};
+    };
+    Trouble trouble(Instant from, Instant to) const;
     Intervals connected(const std::string& user, const std::string& channel, bool lingering) const;
     Intervals covered(const std::string& user, const std::string& channel) const;
     Intervals blind(std::uint32_t node) const;

@@ -190,6 +190,7 @@ void Checks::what_was_told() {
             std::erase_if(walks, [&](const auto& walk) { return std::get<0>(walk.first) == told.wire && std::get<1>(walk.first) == told.channel; });
             continue;
         }
+        if (told.kind == Told::Kind::end) { continue; }
         const auto [it, is_new] = truths.try_emplace({told.user, told.channel});
         if (is_new) {
             it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel)};

@@ -103,6 +103,7 @@ void World::crash_node(std::uint32_t index, bool silent) {
         if (wire->node != index || wire->life != node.life || !wire->session) { continue; }
         wire->session.reset();
         record_.end_all(wire->id, false, true, now());
+        record_.told.push_back({Told::Kind::end, now(), wire->id, {}, {}});
         if (silent || !wire->client_open) { wire->silent = true; continue; }
         tell_client_closed(*wire, 1006);
     }

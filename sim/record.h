@@ -27,7 +27,8 @@ struct Hold {                                // One subscription with presence, 
 
 struct Told {
     // begin: the user's list is anew, the snapshots after it are in it.
-    enum class Kind : std::uint8_t { begin, snapshot, join, leave } kind = Kind::join;
+    // end: it has no list any more; without a channel: of none.
+    enum class Kind : std::uint8_t { begin, snapshot, join, leave, end } kind = Kind::join;
     Instant at{};
     std::uint32_t wire = 0;
     std::string channel, user;

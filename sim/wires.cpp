@@ -98,6 +98,7 @@ void World::deliver_frame(std::uint32_t id, const std::string& frame) {
         record_.open(id, wire.user, in.text("channel"), wire.node, wire.life, in.number("id"), now());
     } else if (in.type() == "unsubscribe") {
         record_.end(id, in.text("channel"), true, now());
+        record_.told.push_back({Told::Kind::end, now(), id, in.text("channel"), {}});
     }
     Box& box = node.boxes[wire.shard];
     box.shard->on_text(*wire.session, frame, node_now(node), box.effects);
@@ -140,6 +141,7 @@ void World::end_session(Wire& wire, std::uint16_t code) {
     box.wires.erase({session.slot, session.generation});
     trace("node ", std::to_string(wire.node), " wire ", std::to_string(wire.id), " ended ", std::to_string(code));
     record_.end_all(wire.id, ends_at_once(code), false, now());
+    record_.told.push_back({Told::Kind::end, now(), wire.id, {}, {}});
     box.shard->on_closed(session, code, node_now(node), box.effects);
 }
 
@@ -150,6 +152,7 @@ void World::server_closes(Wire& wire, std::uint16_t code) {
     wire.waiting.clear();
     trace("node ", std::to_string(wire.node), " wire ", std::to_string(wire.id), " closes ", std::to_string(code));
     record_.end_all(wire.id, ends_at_once(code), false, now());
+    record_.told.push_back({Told::Kind::end, now(), wire.id, {}, {}});
     tell_client_closed(wire, code);
 }
 
@@ -195,14 +198,17 @@ void World::observe(Wire& wire, const JsonFrame& frame) {
         const std::string channel = frame.text("channel");
         record_.acknowledge(wire.id, channel, frame.truth("stale"), now());
         if (const auto presence = frame.object("presence")) {
-            told(Told::Kind::begin, {});
+            told(presence->has("users") ? Told::Kind::begin : Told::Kind::end, {});
             for (const auto& user : presence->list("users")) { told(Told::Kind::snapshot, user.text("userId")); }
         }
     } else if (type == "unsubscribed") {
+        told(Told::Kind::end, {});
         if (frame.has("code")) { record_.end(wire.id, frame.text("channel"), frame.text("code") != "unrecoverable", now()); }
     } else if (type == "error") {
         // A subscribe that failed was withdrawn.
         if (frame.has("channel") && frame.has("id")) { record_.fail(wire.id, frame.text("channel"), frame.number("id"), now()); }
+    } else if (type == "presence.count") {
+        told(Told::Kind::end, {});           // The list is void.
     } else if (type == "presence.join") {
         told(Told::Kind::join, frame.text("userId"));
     } else if (type == "presence.leave") {

@@ -108,6 +108,7 @@ std::optional<std::string> World::run() {
     run_until(end);
     if (!violation_) { Checks(*this).at_rest(); }
     if (!violation_) { Checks(*this).what_was_told(); }
+    if (!violation_ && !options_.memory) { Checks(*this).told_in_time(); }
     return violation_;
 }
 
