@@ -19,7 +19,8 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SUITES = {"faults": "faults_test.mjs", "redis": "redis_faults_test.mjs", "nodes": "nodes_faults_test.mjs"}
+SUITES = {"faults": "faults_test.mjs", "redis": "redis_faults_test.mjs", "nodes": "nodes_faults_test.mjs",
+          "clients": "clients_faults_test.mjs"}
 LINE = re.compile(r"^(ok|not ok|skipped) (\w+): (.*?)(?: \(\d+\))?(?: \((\d+) ms\)| :: (.*))?$")
 
 

@@ -63,6 +63,10 @@ export function watchCommands(ports, pattern) {
     return seen;
 }
 
+export const metrics = async (node) => (await node.get('/metrics', { key: null, admin: true })).text;
+export const metric = (text, name) => Number(text.match(new RegExp(`^${name} (\\S+)`, 'm'))?.[1] ?? NaN);
+export const percentile = (values, p) => [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * p))];
+
 // One redis-server, which a test may kill, stop and empty.
 export class Redis {
     static async start(words = []) {

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
-// What Redis itself may do to a cluster: an old primary that goes on acknowledging, slots on the move, no memory, loading, busy, and
-// what a storm of clients costs it.
+// What Redis itself may do to a cluster: an old primary that goes on acknowledging, slots on the move, no memory, loading, busy.
 import { assert, main, pause } from '../protocol/harness.mjs';
-import { Topology, bounds, constants, freePort, inline, watchCommands } from './cluster.mjs';
+import { Topology, bounds, constants, freePort, inline } from './cluster.mjs';
 import { Proxy } from './proxy.mjs';
-import { crowd, events, everywhere, fault, large, note, room, speak, usage } from './story.mjs';
-import { Swarm } from './swarm.mjs';
+import { crowd, events, everywhere, fault, note, room, speak, usage } from './story.mjs';
 
 usage('redis_faults_test.mjs');
 
@@ -80,6 +78,32 @@ fault('F10 a node alone with the old primary: it serves, and nobody is told a li
     const here = ['watch0', 'watch1', 'a'];
     assert.deepEqual(events(stay.slice(0, 2), since).filter((e) => here.some((user) => e.endsWith(`leave ${user}`))), []);
 }, { on: ['sentinel'], redis: behindProxy, timeout: 90000, long: true });
+
+fault('F10 a node alone with an old primary that wants a replica (min-replicas-to-write 1): nothing is acknowledged, nobody is seen to leave', async (cluster) => {
+    const { redis } = cluster;
+    const { port: old } = redis.servers[0];
+    for (const words of [['min-replicas-to-write', 1], ['min-replicas-max-lag', 1]]) await redis.say('ask', old, 'CONFIG', 'SET', ...words);
+    const { stay, play, since } = await crowd(cluster, { members: [['a', 0, {}], ['b', 2, { roam: false }]], watchers: 3 });
+    for (const proxy of redis.watched) proxy.cut();
+    redis.first.inject({ kind: 'drop', label: 'peers' });
+    const refused = await cluster.until(async () => {
+        const one = await cluster.nodes[2].publish(room, { data: 'alone' });
+        return one.status === 503 && one;
+    }, 5000, 'the lonely node refuses');
+    assert.equal(refused.json.error.code, 'unavailable');
+    const lonely = [stay[2], play[1]];
+    await pause(constants.lease * 1.5);
+    assert.deepEqual(events(lonely, since), [], 'blind, it tells nothing');
+    await cluster.until(async () => (await redis.say('primary')).port !== old, 10000, 'the sentinels name another one');
+    for (const proxy of redis.watched) proxy.heal();
+    await cluster.until(() => ofNodes(redis.first) === 0, 10000, 'no node speaks to the old primary');
+    redis.first.heal();
+    await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a', 'b'], 10000);
+    await cluster.complete(room, [await play[0].publish(room, 'together'), await play[1].publish(room, 'again')]);
+    await cluster.honest(room);
+    await pause(bounds.hold);
+    assert.deepEqual(events(lonely, since).filter((e) => e.includes('leave')), []);
+}, { on: ['sentinel'], redis: behindProxy, timeout: 60000, long: true });
 
 // ---------------------------------------------------------------- F11: slots on the move
 
@@ -227,59 +251,5 @@ fault('F13 more publishes than Redis takes while it is stopped: refused, nothing
     assert.equal(stay[0].of(room, 'leave').length, 0);
     note(`answers ${JSON.stringify(statuses)}, ${before.toFixed(0)} MB, at most ${highest.toFixed(0)} MB`);
 }, { nodes: 2, long: true, timeout: 60000 });
-
-// ---------------------------------------------------------------- F21, F22: storms of clients, and what Redis has of it
-
-fault('F21 everyone comes back at once with recovery: one history read a channel and node', async (cluster) => {
-    const { redis } = cluster;
-    const [count, spread] = large ? [3000, 10000] : [300, 3000];
-    const rooms = ['doc:1', 'doc:2', 'doc:3'];
-    const starting = [];
-    for (let i = 0; i < count; i += 1) {
-        starting.push(cluster.person(`p${i}`, { channels: [rooms[i % 3]], present: false, node: Math.floor(i / 3), within: spread }));
-        if (i % 50 === 49) await Promise.all(starting.splice(0));
-    }
-    await Promise.all(starting);
-    const published = rooms.map(() => []);
-    const say = async (n) => {
-        for (const [i, channel] of rooms.entries()) {
-            for (let k = 0; k < n; k += 1) published[i].push((await cluster.nodes[i].publish(channel, { data: k })).json);
-        }
-    };
-    await say(5);
-    for (const [i, channel] of rooms.entries()) await cluster.complete(channel, published[i]);
-    const reads = watchCommands(redis.servers?.map((s) => s.port) ?? [redis.port], /xrevrange" "[^"]*:s:default\/doc:/i);
-    await reads.ready;
-    const since = Date.now();
-    for (const person of cluster.people) person.cut();
-    await say(10);
-    await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1 && p.connects === 2), 30000, 'all are back');
-    const took = Date.now() - since;
-    for (const [i, channel] of rooms.entries()) await cluster.complete(channel, published[i]);
-    const { count: asked } = reads.end();
-    assert.ok(cluster.people.every((p) => p.rooms.values().next().value.gaps.length === 0), 'all recovered');
-    note(`${count} clients back in ${took} ms, ${asked} history reads for ${rooms.length} channels on ${cluster.nodes.length} nodes`);
-    assert.ok(asked <= rooms.length * cluster.nodes.length, `${asked} history reads`);
-}, { on: everywhere, timeout: 120000 });
-
-fault('F22 everyone subscribes to one channel within a second: one snapshot a node', async (cluster) => {
-    const { redis } = cluster;
-    const count = large ? 20000 : 2000;
-    const channel = 'doc:popular';
-    for (let i = 0; i < 20; i += 1) await cluster.person(`member${i}`, { channels: [channel], node: 0 });
-    const swarm = await Swarm.start(cluster, { people: count, workers: large ? 4 : 2, present: false });
-    const snapshots = watchCommands(redis.servers?.map((s) => s.port) ?? [redis.port], /(hgetall|hscan)" "[^"]*:pd:default\/doc:popular/i);
-    await snapshots.ready;
-    const since = Date.now();
-    await swarm.ask('join', { channel, within: 1000 });
-    await cluster.until(async () => (await swarm.ask('report')).reduce((sum, r) => sum + r.subscribed, 0) === count, 60000, 'all are subscribed');
-    const took = Date.now() - since;
-    const reports = await swarm.ask('report');
-    assert.deepEqual([...new Set(reports.flatMap((r) => r.members))], [20], 'all have all members');
-    const { count: asked } = snapshots.end();
-    note(`${count} subscribed in ${took} ms, ${asked} snapshots on ${cluster.nodes.length} nodes`);
-    assert.ok(asked <= cluster.nodes.length, `${asked} snapshots`);
-    await swarm.stop();
-}, { on: everywhere, timeout: 120000 });
 
 await main();
