@@ -78,6 +78,9 @@ fault(`F3 rolling restart of all nodes under ${crowdSize.people} connections and
 
 // ---------------------------------------------------------------- F21, F22: storms of clients, and what Redis has of it
 
+// A storm starves a crowded machine; with a short heartbeat a starved node takes itself for cut off, and reads for each client.
+const calm = ['--cluster.heartbeat_ms=1000', '--cluster.lease_ms=8500', '--presence.linger_ms=5000'];
+
 fault('F21 everyone comes back at once with recovery: one history read a channel and node', async (cluster) => {
     const { redis } = cluster;
     const [count, spread] = large ? [3000, 10000] : [300, 3000];
@@ -105,11 +108,12 @@ fault('F21 everyone comes back at once with recovery: one history read a channel
     const took = Date.now() - since;
     for (const [i, channel] of rooms.entries()) await cluster.complete(channel, published[i]);
     const { count: asked } = reads.end();
-    assert.ok(cluster.people.every((p) => p.rooms.values().next().value.gaps.length === 0), 'all recovered');
+    const gaps = cluster.people.flatMap((p) => [...p.rooms.values()].flatMap((r) => r.gaps.map((g) => g.reason)));
+    assert.deepEqual(gaps, [], 'all recovered');
     note(`${count} clients back in ${took} ms, ${asked} history reads for ${rooms.length} channels on ${cluster.nodes.length} nodes`);
     // A second one where a message came between the first and the channel's position; never one a client.
     assert.ok(asked <= 2 * rooms.length * cluster.nodes.length, `${asked} history reads`);
-}, { on: everywhere, timeout: 120000 });
+}, { on: everywhere, timeout: 120000, flags: calm });
 
 fault('F22 everyone subscribes to one channel within a second: one snapshot a node', async (cluster) => {
     const { redis } = cluster;

@@ -65,9 +65,12 @@ export class Person {
             this.link = link;
             this.next = undefined;
             for (const room of this.rooms.values()) this.ask(link, room);
+            // It says goodbye when the new one is everywhere where it was: a farewell before is a leave.
             if (old && old !== link) {
                 old.replaced = true;
-                setTimeout(() => old.ws.close(1000), 50);
+                link.before = old;
+                this.replace(link);
+                setTimeout(() => old.ws.close(1000), 5000);
             }
             return;
         }
@@ -77,14 +80,15 @@ export class Person {
             this.open(frame.delay);
             return;
         }
+        // An answer is one, even on the connection that is about to go.
+        if (this.waiting?.has(frame.id)) {
+            this.waiting.get(frame.id)(frame);
+            return;
+        }
         if (link !== this.link) return;
         const room = this.rooms.get(frame.channel);
         if (frame.type === 'error' && room && !link.subscribed.has(frame.channel)) {
             setTimeout(() => this.link === link && this.ask(link, room), 100);
-            return;
-        }
-        if (frame.type === 'published' || (frame.type === 'error' && frame.id !== undefined)) {
-            this.waiting?.get(frame.id)?.(frame);
             return;
         }
         if (!room) return;
@@ -92,6 +96,7 @@ export class Person {
         switch (frame.type) {
             case 'subscribed':
                 link.subscribed.add(frame.channel);
+                this.replace(link);
                 room.stale = frame.stale ?? false;
                 if (frame.recovered === false) {
                     room.gaps.push({ at, reason: frame.reason });
@@ -131,6 +136,12 @@ export class Person {
                 break;
             default:
         }
+    }
+
+    replace(link) {
+        if (!link.before || link.subscribed.size < this.rooms.size) return;
+        link.before.ws.close(1000);
+        link.before = undefined;
     }
 
     ask(link, room) {
