@@ -36,6 +36,9 @@ void Shard::State::consult(std::uint64_t token, std::uint32_t app, control::Ask 
 void Shard::State::on(Peers& event) {
     peers = std::move(event.nodes);
     std::erase_if(peers, [&](const Peers::Peer& peer) { return peer.node_id == self.node_id; });
+    std::erase_if(silent, [&](const auto& entry) {
+        return std::none_of(peers.begin(), peers.end(), [&](const auto& peer) { return peer.node_id == entry.first; });
+    });
     // Who is gone answers no more.
     std::vector<std::uint64_t> concluded;
     for (auto& [id, consultation] : consultations) {
@@ -60,6 +63,11 @@ void Shard::State::on(ConsultMail& asked) {
         }
         consultation.waiting.emplace(peer.node_id, peer);
     }
+    // When a node dies its clients come back together: only the first wait to learn that it does not answer.
+    const auto quiet = silent.find(only);
+    if (quiet != silent.end() && quiet->second > now.instant && std::holds_alternative<control::ResumeFrom>(asked.ask)) {
+        consultation.waiting.clear();
+    }
     consultation.asked = std::move(asked);
     if (consultation.waiting.empty()) {
         conclude(id);
@@ -79,6 +87,7 @@ void Shard::State::conclude(std::uint64_t id) {
     const ConsultMail& asked = done.asked;
     const bool late = !done.waiting.empty();
     if (std::holds_alternative<control::ResumeFrom>(asked.ask)) {
+        for (const auto& [node, peer] : done.waiting) { silent[node] = now.instant + 2 * settings->heartbeat; }
         mail(asked.session.shard, ResumeAnswerMail{.session = asked.session.id, .resumed = done.found, .grants = std::move(done.grants)});
         return;
     }
@@ -102,6 +111,7 @@ void Shard::State::conclude(std::uint64_t id) {
 }
 
 void Shard::State::on(Heard& event) {
+    silent.erase(event.node);
     auto decoded = control::decode(event.payload);
     if (!decoded) { return; }
     if (auto* question = std::get_if<control::Question>(&*decoded)) {

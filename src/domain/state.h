@@ -306,6 +306,7 @@ struct Shard::State {
     std::map<std::uint64_t, Consultation> consultations;
     std::map<std::uint64_t, Gathering::Relay> resume_relays;
     std::uint64_t questions = 0;
+    std::map<std::string, Instant> silent;            // Nodes that let a heartbeat pass: not asked to resume until then.
     void consult(std::uint64_t token, std::uint32_t app, control::Ask ask);
     void conclude(std::uint64_t id);                  // All have answered, or their time is over.
     void pass_on(const std::string& node, control::Question& question);

@@ -112,7 +112,7 @@ class Partition {
         std::set<std::string, std::less<>> timed_out;   // Their linger is over; their removal is on its way.
         // The end of the log as delivered.
         std::optional<Position> chain;
-        std::deque<std::pair<std::uint64_t, std::string>> recent;  // Offset and id of what was delivered last.
+        std::vector<std::pair<std::uint64_t, std::string>> recent; // Offset and id of what was delivered last.
         std::vector<Announcement> early;     // Came before the chain was known, or while the log is read.
         std::optional<std::pair<Instant, std::uint64_t>> log_behind;
         bool reading = false, read_again = false;
@@ -226,6 +226,7 @@ class Partition {
     void replay_early(Channel& channel);
     void keep(Channel& channel, const domain::History& log, std::uint64_t acknowledged);
     bool answer_from_kept(Channel& channel, const domain::Read& read);
+    bool answer_from_chain(const std::string& wire, const domain::Read& read);
     void forget_kept();                      // Those whose time is over.
 
     const ClusterSettings& settings_;

@@ -80,6 +80,7 @@ void Partition::on(domain::Acknowledge& call, const std::string& wire) {
 }
 
 void Partition::on(domain::Read& call, const std::string& wire) {
+    if (answer_from_chain(wire, call)) { return; }
     if (call.recover) {
         // All that recover at once share one look at the log (F21).
         Channel& channel = this->channel(wire, call.channel);
@@ -90,6 +91,17 @@ void Partition::on(domain::Read& call, const std::string& wire) {
         return;
     }
     read_page(std::move(call), wire, 0);
+}
+
+// Where the chain is followed and ends where the reader is, or has not begun, there is nothing to ask Redis for: most
+// users have no notifications, and most who come back missed nothing.
+bool Partition::answer_from_chain(const std::string& wire, const domain::Read& read) {
+    const Channel* channel = find(wire);
+    if (channel == nullptr || !channel->listened || !channel->chain || channel->reading || channel->log_behind || blind(*channel)) { return false; }
+    const Position& chain = *channel->chain;
+    if (read.recover ? read.since != chain : read.since || chain.offset != 0) { return false; }
+    tell(domain::ReadAnswer{read.call, domain::ReadResult{{}, chain, 0}});
+    return true;
 }
 
 void Partition::read_page(domain::Read call, const std::string& wire, std::uint32_t tries) {
@@ -176,7 +188,7 @@ void Partition::deliver(Channel& channel, Message message, std::string except) {
         channel.chain->offset = message.offset;
         channel.chain->id = message.id;
         channel.recent.emplace_back(message.offset, message.id);
-        if (channel.recent.size() > kRecentMax) { channel.recent.pop_front(); }
+        if (channel.recent.size() > kRecentMax) { channel.recent.erase(channel.recent.begin()); }
         if (channel.reading) { channel.since_read.push_back(message); }
         if (channel.kept) {
             channel.kept->bytes += message.data.size() + sizeof message;
