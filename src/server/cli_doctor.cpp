@@ -5,6 +5,7 @@
 #include <cstring>
 #include <ctime>
 #include <fstream>
+#include <optional>
 #include <netdb.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -24,6 +25,7 @@ namespace {
 constexpr rlim_t kDescriptorsMin = 4096;       // A connection is one descriptor; fewer than this is a trial.
 constexpr rlim_t kDescriptorsGood = 65'536;
 constexpr long kBacklogMin = 1024;             // A reconnect storm must fit in the accept queue.
+constexpr long kTcpMemoryMin = 512;            // Megabytes: 100,000 connections of which a twentieth wait with 100 KB.
 constexpr Duration kRedisPatience = 5s;
 constexpr std::time_t kPast = 1'704'067'200;   // 2024-01-01: a clock before it was never set.
 
@@ -91,6 +93,41 @@ void check_io_uring(Report& report, const std::string& setting) {
     } else {
         report.note("io_uring: not to be had (Linux 6.1, kernel.io_uring_disabled, a container's seccomp): sending to many "
                     "takes a fifth more CPU");
+    }
+}
+
+std::optional<long> kernel_number(const std::string& path) {
+    std::ifstream file("/proc/sys/" + path);
+    long value = 0;
+    return file >> value ? std::optional(value) : std::nullopt;
+}
+
+// Where a firewall keeps track of connections, its table is a ceiling of its own, and past it packets are dropped without a word.
+void check_tracking(Report& report) {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    const auto tracked = kernel_number("net/netfilter/nf_conntrack_count");
+    const auto most = kernel_number("net/netfilter/nf_conntrack_max");
+    if (!tracked || !most || *tracked == 0) { return; }      // Not in use here.
+    const std::string text = "net.netfilter.nf_conntrack_max: " + std::to_string(*most);
+    if (static_cast<rlim_t>(*most) < limit.rlim_max) {
+        report.note(text + ", fewer than the descriptors; connections past it are dropped silently");
+    } else {
+        report.ok(text);
+    }
+}
+
+// Pages for the buffers of all TCP connections: above the third number the kernel drops what peers send.
+void check_tcp_memory(Report& report) {
+    std::ifstream file("/proc/sys/net/ipv4/tcp_mem");
+    long low = 0, pressure = 0, most = 0;
+    if (!(file >> low >> pressure >> most)) { return; }
+    const long megabytes = most * (sysconf(_SC_PAGESIZE) / 1024) / 1024;
+    const std::string text = "net.ipv4.tcp_mem: at most " + std::to_string(megabytes) + " MB";
+    if (megabytes < kTcpMemoryMin) {
+        report.note(text + "; buffers of busy or slow clients may need more");
+    } else {
+        report.ok(text);
     }
 }
 
@@ -179,6 +216,8 @@ int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigE
     check_clock(report);
     check_kernel(report, "net.core.somaxconn", kBacklogMin);
     check_kernel(report, "net.ipv4.tcp_max_syn_backlog", 512);
+    check_tcp_memory(report);
+    check_tracking(report);
     return report.found() ? 1 : 0;
 }
 
