@@ -126,7 +126,8 @@ void ClusterClients::end(std::uint32_t slot, bool by_us, std::uint32_t pause_ms)
     client.state = State::away;
     client.rest.reset();
     client.view = client.typing = 0;
-    if (client.place.present || client.place.since_ms == 0) { client.place.since_ms = now_ms_; }
+    // One who came back without hearing so is away since the first time: the leave of then may still be told.
+    if (client.place.confirmed || client.place.since_ms == 0) { client.place.since_ms = now_ms_; }
     client.place.present = client.place.confirmed = client.place.farewell = false;
     if (was_open) { part_.open.fetch_sub(1, std::memory_order_relaxed); }
     if (!by_us) {

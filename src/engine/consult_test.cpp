@@ -130,6 +130,10 @@ TEST_P(Nodes, ASessionIsResumedOnAnotherNode) {
     EXPECT_THAT(alone.frames, IsEmpty());
     world.pass(1s);
     EXPECT_THAT(alone.frames.at(0), HasSubstr(R"("resumed":false)"));
+    // The next ones do not wait for it again, for a while.
+    EXPECT_THAT(open(2, "ada\",\"resume\":\"" + token).frames.at(0), HasSubstr(R"("resumed":false)"));
+    world.pass(3s);
+    EXPECT_THAT(open(2, "ada\",\"resume\":\"" + token).frames, IsEmpty());
 }
 
 TEST_P(Nodes, AUsersConnectionsAreLimitedOverAllNodes) {

@@ -259,6 +259,7 @@ class Partition {
     std::optional<Flight> flight_;
     Instant next_beat_{}, next_tick_{};
     std::set<std::string> dirty_channels_;
+    std::string pumped_;                     // The channel of the last call.
     std::set<std::pair<Instant, std::pair<std::string, std::string>>> lingers_;
 
     // The others.

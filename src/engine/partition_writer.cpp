@@ -195,7 +195,10 @@ void Partition::pump() {
     Flight flight{.kind = Flight::Kind::apply, .token = 0, .wire = {}, .iid = iid_, .ops = {}, .args = {}, .sent = {}};
     if (now() < next_beat_) {
         while (!dirty_channels_.empty() && flight.ops.empty()) {
-            flight.wire = *dirty_channels_.begin();
+            // In turns: the first by name, again and again, would keep the last ones waiting for as long as there is work.
+            auto next = dirty_channels_.upper_bound(pumped_);
+            if (next == dirty_channels_.end()) { next = dirty_channels_.begin(); }
+            flight.wire = pumped_ = *next;
             Channel& channel = *find(flight.wire);
             std::size_t bytes = 0;
             while (!channel.dirty.empty() && flight.ops.size() < settings_.operations_max && bytes < settings_.operation_bytes_max) {
