@@ -135,6 +135,9 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
     for (const auto& hold : world_.record_.holds) {
         if (hold.user == user && hold.channel == channel && hold.ended && hold.clean) { clean_ends.push_back(*hold.ended); }
     }
+    for (const auto& farewell : world_.record_.farewells) {
+        if (farewell.user == user && farewell.channel == channel) { clean_ends.push_back(farewell.at); }
+    }
     std::ranges::sort(clean_ends);
     Intervals out;
     for (const auto& hold : world_.record_.holds) {
@@ -209,6 +212,16 @@ void Checks::what_was_told() {
         const Intervals& there = walk != walks.end() && walk->second.left ? it->second.connected : it->second.lingering;
         const auto at = join ? earliest(there, true, from, told.at) : earliest(it->second.covered, false, from, told.at);
         if (!at) {
+            for (const auto& hold : world_.record_.holds) {
+                if (hold.user != told.user || hold.channel != told.channel) { continue; }
+                const auto text = [](std::optional<Instant> time) { return time ? std::to_string(std::chrono::duration<double>(time->time_since_epoch()).count()) : std::string("-"); };
+                world_.trace("  held by wire ", std::to_string(hold.wire), " on node ", std::to_string(hold.node), " from ", text(hold.opened), " acknowledged ", text(hold.acked),
+                             " to ", text(hold.ended), hold.clean ? " clean" : " broken");
+            }
+            for (const auto& part : join ? there : it->second.covered) {
+                world_.trace("  there from ", std::to_string(std::chrono::duration<double>(part.from.time_since_epoch()).count()), " to ",
+                             std::to_string(std::chrono::duration<double>(part.to.time_since_epoch()).count()));
+            }
             world_.violation((join ? "P3 a join of " : "P2 a leave of ") + told.user + " in " + told.channel + " told at " +
                              std::to_string(std::chrono::duration<double>(told.at.time_since_epoch()).count()) + " to wire " +
                              std::to_string(told.wire) + (join ? ", who was not there since the leave before" : ", who was there all the while"));

@@ -113,7 +113,9 @@ void Client::on_unsubscribed(Connection& connection, const JsonFrame& frame) {
         return;
     }
     if (frame.has("code")) { return broken("unsubscribed from " + channel + " with " + frame.text("code")); }
-    logs_.erase(channel);
+    // While a new connection takes over, its subscription goes on with the log.
+    const auto in = [&](const std::optional<Connection>& other) { return other && other->subscriptions.contains(channel); };
+    if (!in(current_) && !in(next_)) { logs_.erase(channel); }
     if (wanted_.contains(channel)) { subscribe(connection, channel); }
 }
 

@@ -48,6 +48,7 @@ class Record {
  public:
     std::vector<Hold> holds;
     std::vector<Told> told;
+    std::vector<Told> farewells;             // `unsubscribed`, when it was answered: a node does one request after another.
     std::vector<Interval> redis_away;        // Answered nobody ...
     std::vector<Interval> redis_slow;        // ... or late.
     std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife> lives;

@@ -203,6 +203,7 @@ void World::observe(Wire& wire, const JsonFrame& frame) {
         }
     } else if (type == "unsubscribed") {
         told(Told::Kind::end, {});
+        if (frame.has("id")) { record_.farewells.push_back({Told::Kind::end, now(), wire.id, std::string(frame.text("channel")), wire.user}); }
         if (frame.has("code")) { record_.end(wire.id, frame.text("channel"), frame.text("code") != "unrecoverable", now()); }
     } else if (type == "error") {
         // A subscribe that failed was withdrawn.

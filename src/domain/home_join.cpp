@@ -79,11 +79,11 @@ void Shard::State::complete_join(HomeChannel& channel, Lane& lane, ReadAnswer* a
     JoinedMail joined{.session = join.session.id, .tag = join.tag, .watch = join.watch};
     if (join.watch == Watch::members) {
         joined.presence_point = channel.view.snapshot_point();
-        native::PresenceSummary summary{.count = channel.view.count(), .users = {}};
+        native::PresenceSummary summary{.count = channel.view.give_count(), .users = {}};
         if (channel.view.listed()) { summary.users = channel.view.members(); }
         frame.presence = std::move(summary);
     } else if (join.watch == Watch::count) {
-        frame.presence = native::PresenceSummary{.count = channel.view.count(), .users = {}};
+        frame.presence = native::PresenceSummary{.count = channel.view.give_count(), .users = {}};
     }
     frame.typing = channel.typing.users_except(join.user_id);
     if (join.told) { joined.text = shared(native::encode(frame)); }

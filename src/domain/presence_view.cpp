@@ -58,6 +58,11 @@ std::vector<Member> PresenceView::page(std::string_view after, std::size_t limit
     return out;
 }
 
+std::uint64_t PresenceView::give_count() {
+    gave_other_ = gave_other_ || users_.size() != count_told_;
+    return users_.size();
+}
+
 std::uint64_t PresenceView::snapshot_point() {
     const std::uint64_t point = log_base_ + log_.size();
     if (!log_.empty() && listed_) {
@@ -91,7 +96,8 @@ PresenceTold PresenceView::tell(Instant now, const PresenceLimits& limits) {
     PresenceTold told;
     told.count = users_.size();
     told.oldest = oldest_;
-    told.count_to_counters = told.count != count_told_;
+    const bool differs = told.count != count_told_ || gave_other_;
+    told.count_to_counters = differs;
     if (listed_ && told.count > limits.list_limit) {
         listed_ = false;
         told.count_to_lists = true;
@@ -99,7 +105,7 @@ PresenceTold PresenceView::tell(Instant now, const PresenceLimits& limits) {
         listed_ = true;
         told.list = true;
     } else if (!listed_) {
-        told.count_to_lists = told.count != count_told_;
+        told.count_to_lists = differs;
     } else {
         told.groups.push_back({log_base_, diff_since(0)});
         for (const std::uint64_t point : points_) {
@@ -121,6 +127,7 @@ void PresenceView::skip(Instant now, const PresenceLimits& limits) {
 
 void PresenceView::clear_log(Instant now, const PresenceLimits& limits) {
     count_told_ = users_.size();
+    gave_other_ = false;
     log_base_ += log_.size();
     log_.clear();
     points_.clear();

@@ -44,6 +44,8 @@ class PresenceView {
     void on_changed(MembersChanged& changed, Instant now);
 
     std::uint64_t count() const { return users_.size(); }
+    // For a newcomer: whoever was given a number that nobody else was told is told the next one in any case.
+    std::uint64_t give_count();
     bool contains(std::string_view user) const { return users_.contains(user); }
     bool listed() const { return listed_; }
     std::vector<Member> members() const;
@@ -78,6 +80,7 @@ class PresenceView {
     bool dirty_ = false;
     bool listed_ = true;
     std::uint64_t count_told_ = 0;
+    bool gave_other_ = false;                // A newcomer has another count than count_told_.
 };
 
 }  // namespace starling::domain

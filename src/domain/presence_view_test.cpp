@@ -100,6 +100,16 @@ TEST(PresenceView, CountsAboveTheListLimitAndListsAgainBelowFourFifths) {
     EXPECT_EQ(told.count, 3U);
 }
 
+TEST(PresenceView, ACountGivenInsideAWindowIsSetRight) {
+    World world;
+    for (char user = 'a'; user < 'f'; ++user) { world.join(std::string(1, user), at(0s)); }
+    world.view.tell(at(0s), kLimits);
+    world.join("z", at(1s));
+    EXPECT_EQ(world.view.give_count(), 6U);
+    world.leave("z", at(1s));
+    EXPECT_TRUE(world.view.tell(at(2s), kLimits).count_to_lists);   // Five, as told before, but not to the newcomer.
+}
+
 TEST(PresenceView, WhatNobodyHearsIsSkippedAndStillCounts) {
     World world;
     for (char user = 'a'; user < 'f'; ++user) { world.join(std::string(1, user), at(0s)); }
