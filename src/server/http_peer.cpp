@@ -307,6 +307,7 @@ void ShardLoop::on_api(Peer& peer, http::Request& request) {
         respond_error(peer, 401, {ErrorCode::unauthenticated, "Authorization: no valid API key"});
         return;
     }
+    peer.served = true;
     const std::uint64_t token = ++tokens_;
     ApiCall call{.connection = peer.id, .app = *app, .batch = false, .items = {}, .replies = {}};
     const codec::backend::Limits limits{.wire = runtime_->settings->wire,

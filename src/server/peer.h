@@ -18,6 +18,7 @@ struct ShardLoop::Peer {
     bool held = false;                       // Input waits, for either of:
     bool waits = false;                      //   an answer, or `connected`;
     bool stalled = false;                    //   the peer, who asks more than it reads of our answers.
+    bool served = false;                     // Has shown who it is: connected, or an API key.
     bool keep_alive = true;
     bool head_only = false;
     bool probed = false;                     // Its next bytes are told to the domain.

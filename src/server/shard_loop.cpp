@@ -17,6 +17,7 @@ namespace {
 
 constexpr Duration kHttpIdle = 60s;          // A connection between two requests.
 constexpr std::uint32_t kRefusalsTold = 100; // A second and loop; of the rest the count.
+constexpr Duration kStrangers = 3ms;         // Of a turn, while others wait.
 constexpr Duration kLastAnswer = 1s;         // For the peer to take it and to close too.
 
 Now read_clocks() {
@@ -249,7 +250,10 @@ void ShardLoop::perform(domain::Effect& effect) {
             close_websocket(*peer, close->code, close->reason);
         }
     } else if (auto* held = std::get_if<domain::HoldInput>(&effect)) {
-        if (Peer* peer = peer_of(held->session)) { hold(*peer, held->hold); }
+        if (Peer* peer = peer_of(held->session)) {
+            if (!held->hold) { peer->served = true; }
+            hold(*peer, held->hold);
+        }
     } else if (auto* reply = std::get_if<domain::BackendReply>(&effect)) {
         on_backend_reply(reply->token, std::move(reply->reply));
     } else if (auto* authorize = std::get_if<domain::AuthorizeRequest>(&effect)) {
@@ -297,6 +301,32 @@ LoopStats ShardLoop::stats() {
     return out;
 }
 
+// Whoever is served comes first. Strangers get a share of the turn: a burst of tokens that are costly to refuse, or
+// of TLS handshakes, is worked off in small pieces. What is not read now stays readable, the next in line first.
+void ShardLoop::feed(bool crowded) {
+    strangers_.clear();
+    for (const net::Event& event : events_) {
+        if (event.kind != net::Event::Kind::readable) {
+            on_event(event);
+            continue;
+        }
+        // Redis is read all the same: a link that is not would be taken for dead.
+        const bool ours = driver_ && driver_->owns(event.connection);
+        const Peer* peer = find(event.connection);
+        if (!ours && crowded) { continue; }
+        if (ours || (peer != nullptr && (peer->served || peer->admin))) {
+            on_event(event);
+        } else {
+            strangers_.push_back(event);
+        }
+    }
+    const Instant until = read_clocks().instant + kStrangers;
+    for (const net::Event& event : strangers_) {
+        on_event(event);
+        if (read_clocks().instant >= until) { return; }
+    }
+}
+
 void ShardLoop::run() {
     const bool ring = runtime_->config.server.io_uring != "off" && transport_.use_send_ring();
     if (identity_.index == 0) { log::info("sending to many", {{"by", ring ? "io_uring" : "send"}}); }
@@ -322,11 +352,7 @@ void ShardLoop::run() {
         posts_.clear();
         shared_.mailboxes[identity_.index]->drain(posts_);
         for (Post& post : posts_) { on_post(post); }
-        for (const net::Event& event : events_) {
-            // Redis is read all the same: a link that is not would be taken for dead.
-            const bool waits = crowded && event.kind == net::Event::Kind::readable;
-            if (!waits || (driver_ && driver_->owns(event.connection))) { on_event(event); }
-        }
+        feed(crowded);
         while (!timers_.empty() && timers_.top().at <= now_.instant) {
             const Timer timer = timers_.top();
             timers_.pop();

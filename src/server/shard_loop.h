@@ -99,6 +99,7 @@ class ShardLoop {
     struct ApiCall;
     struct Frames;
 
+    void feed(bool crowded);                 // The events of this turn.
     void on_event(const net::Event& event);
     void on_post(Post& post);
     void perform();                          // All effects, and the mail to oneself, until none is left.
@@ -196,7 +197,7 @@ class ShardLoop {
     codec::Inflator inflator_;
     std::unique_ptr<Frames> frames_;
     LoopStats counters_;
-    std::vector<net::Event> events_;
+    std::vector<net::Event> events_, strangers_;
     std::vector<Post> posts_;
 };
 

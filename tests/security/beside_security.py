@@ -16,7 +16,7 @@ import time
 from gateway import Gateway
 from wire import TEXT, Client, frame
 
-# On an idle machine the target is 20 ms; a shared one with its cores taken shows other people's work too.
+# On an idle machine the target is 20 ms (7 to 14 on two cores); a shared one with its cores taken shows other people's work too.
 P99_MS = 250
 
 
