@@ -9,6 +9,7 @@
 #include "codec/json.h"
 #include "server/embedded.h"
 #include "server/peer.h"
+#include "server/rebinding.h"
 #include "server/proxy.h"
 
 namespace starling::server {
@@ -128,6 +129,12 @@ void ShardLoop::respond_error(Peer& peer, int status, const Error& error) {
 
 void ShardLoop::on_request(Peer& peer, http::Request request) {
     const std::string path(request.path());
+    const std::string* host = request.header("host");
+    if (peer.admin && host != nullptr && is_rebound(runtime_->config.server.admin, *host)) {
+        peer.keep_alive = false;
+        respond_error(peer, 403, {ErrorCode::forbidden, "Host: is not this machine"});
+        return;
+    }
     if (path == "/health/live" || path == "/health/ready") {
         if (request.method != "GET" && request.method != "HEAD") {
             respond_error(peer, 405, {ErrorCode::bad_request, "method: GET only"});
@@ -258,7 +265,7 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
         return;
     }
     const auto per_address = static_cast<std::uint64_t>(runtime_->config.limits.connections_per_address);
-    const bool too_many = per_address != 0 && !shared_.addresses.try_add(address, per_address);
+    const bool too_many = per_address != 0 && !shared_.addresses.try_add(counted_network(address), per_address);
     peer.counted = per_address != 0 && !too_many;
     transport_.send(peer.id, SharedBytes(ByteView(agreed->response)));
     peer.kind = echo ? Peer::Kind::echo : Peer::Kind::native;

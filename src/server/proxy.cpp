@@ -81,4 +81,17 @@ std::string client_address(const std::string& peer, std::string_view forwarded, 
     return address;
 }
 
+std::string counted_network(const std::string& address) {
+    const auto parsed = parse_address(address);
+    if (!parsed || parsed->bits != 128) { return address; }
+    std::array<unsigned char, 16> bytes = parsed->bytes;
+    static constexpr unsigned char kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    char text[INET6_ADDRSTRLEN] = "";
+    if (std::equal(std::begin(kMapped), std::end(kMapped), bytes.begin())) {
+        return inet_ntop(AF_INET, bytes.data() + 12, text, sizeof text);
+    }
+    std::fill(bytes.begin() + 8, bytes.end(), 0);
+    return std::string(inet_ntop(AF_INET6, bytes.data(), text, sizeof text)) + "/64";
+}
+
 }  // namespace starling::server

@@ -17,4 +17,8 @@ bool is_trusted(std::string_view address, const std::vector<std::string>& truste
 // `peer` itself unless it is trusted; `forwarded` is the header's value, empty where there is none.
 std::string client_address(const std::string& peer, std::string_view forwarded, const std::vector<std::string>& trusted);
 
+// What `connections_per_address` counts: an IPv4 address, or the /64 of an IPv6 one, of which one subscriber has 2^64.
+// What is no address counts as it is.
+std::string counted_network(const std::string& address);
+
 }  // namespace starling::server

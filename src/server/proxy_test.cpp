@@ -31,5 +31,14 @@ TEST(Proxy, KnowsANetworkWhenItSeesOne) {
     EXPECT_FALSE(valid_network("proxy.example"));
 }
 
+TEST(Proxy, CountsAnIpv6NetworkAsOneAddress) {
+    EXPECT_EQ(counted_network("192.0.2.1"), "192.0.2.1");
+    EXPECT_EQ(counted_network("2001:db8:1:2::5"), "2001:db8:1:2::/64");
+    EXPECT_EQ(counted_network("2001:db8:1:2:ffff:ffff:ffff:ffff"), "2001:db8:1:2::/64");
+    EXPECT_EQ(counted_network("2001:db8:1:3::5"), "2001:db8:1:3::/64");
+    EXPECT_EQ(counted_network("::ffff:192.0.2.1"), "192.0.2.1");
+    EXPECT_EQ(counted_network(""), "");
+}
+
 }  // namespace
 }  // namespace starling::server

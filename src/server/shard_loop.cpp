@@ -156,7 +156,7 @@ void ShardLoop::forget(net::ConnectionId id) {
     if (peer == nullptr) { return; }
     if (peer->session) { ++counters_.closed[close_code::abnormal]; }
     end_session(*peer, close_code::abnormal);
-    if (peer->counted) { shared_.addresses.remove(peer->peek().address); }
+    if (peer->counted) { shared_.addresses.remove(counted_network(peer->peek().address)); }
     // Everything but an HTTP connection has been a WebSocket, unless it was refused on the way.
     if (peer->next_ping != Instant{}) { --websockets_; }
     *peer = Peer{};

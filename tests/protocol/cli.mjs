@@ -1,7 +1,7 @@
 // The command line, as an operator uses it.
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { alone, assert, binary, eventually, everything, jwt, main, namespace, secret, Server, soon, toml, within } from './harness.mjs';
@@ -153,6 +153,14 @@ alone('doctor prints a line for each check', async () => {
     assert.ok(lines.length >= 3, end.out);
     assert.match(end.out, /descriptor|open files/i);
     assert.match(end.out, /clock/i);
+});
+
+alone('doctor says whether others can read the file that holds the keys', async () => {
+    const path = file('open.toml', `[server]\nlisten = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n${good}`);
+    chmodSync(path, 0o644);
+    assert.match((await starling('doctor', '--config', path)).out, /open\.toml: readable by everybody/);
+    chmodSync(path, 0o600);
+    assert.match((await starling('doctor', '--config', path)).out, /open\.toml: not readable by others/);
 });
 
 alone('an unknown command or flag is refused with a hint', async () => {

@@ -57,7 +57,7 @@ class Gateway:
     def get(self, path, admin=False):
         """Status and text, over a connection that closes."""
         with socket.create_connection(("127.0.0.1", self.admin_port if admin else self.port), timeout=10) as peer:
-            peer.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path.encode())
+            peer.sendall(b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path.encode())
             text = b""
             while part := peer.recv(65536):
                 text += part
