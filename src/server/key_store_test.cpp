@@ -1,11 +1,8 @@
 #include "server/key_store.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#include "server/http_rig.h"
 
 namespace starling::server {
 namespace {
@@ -17,63 +14,6 @@ constexpr std::string_view kKeyA = R"({"kty":"OKP","crv":"Ed25519","kid":"a","x"
 constexpr std::string_view kKeyB = R"({"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})";
 
 std::string set_of(std::string_view key) { return R"({"keys":[)" + std::string(key) + "]}"; }
-std::string ok(const std::string& body) {
-    return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + body;
-}
-
-// A server on the loopback that answers each connection with what it is told; silent where that is empty.
-class Issuer {
- public:
-    explicit Issuer(std::string answer) : answer_(std::move(answer)), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-        EXPECT_EQ(listen(listener_, 16), 0);
-        EXPECT_EQ(getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-        url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/keys";
-        thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
-    }
-    ~Issuer() {
-        thread_.request_stop();
-        thread_.join();
-        for (const int fd : silent_) { close(fd); }
-        close(listener_);
-    }
-    void answer(std::string text) {
-        const std::lock_guard lock(mutex_);
-        answer_ = std::move(text);
-    }
-    const std::string& url() const { return url_; }
-    int asked() const { return asked_; }
-
- private:
-    void run(const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
-            pollfd waiting{.fd = listener_, .events = POLLIN, .revents = 0};
-            if (poll(&waiting, 1, 10) != 1) { continue; }
-            const int peer = accept(listener_, nullptr, nullptr);
-            char request[4096];
-            if (recv(peer, request, sizeof request, 0) <= 0) { continue; }
-            ++asked_;
-            const std::lock_guard lock(mutex_);
-            if (answer_.empty()) {
-                silent_.push_back(peer);
-                continue;
-            }
-            send(peer, answer_.data(), answer_.size(), MSG_NOSIGNAL);
-            close(peer);
-        }
-    }
-
-    std::mutex mutex_;
-    std::string answer_, url_;
-    int listener_;
-    std::vector<int> silent_;
-    std::atomic<int> asked_ = 0;
-    std::jthread thread_;
-};
 
 // What was published last, for the test's thread.
 class Published {
