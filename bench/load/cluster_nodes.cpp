@@ -21,6 +21,7 @@
 
 #include "load/cluster_view.h"
 #include "load/measure.h"
+#include "load/target.h"
 #include "load/wire.h"
 
 namespace starling::bench {
@@ -94,23 +95,6 @@ std::string ask(std::uint16_t port, std::string_view request, std::string_view e
     }
     ::close(descriptor);
     return out;
-}
-
-std::uint16_t read_port(int descriptor) {
-    std::string text;
-    constexpr std::string_view kMark = "public http://127.0.0.1:";
-    while (true) {
-        pollfd waiting{descriptor, POLLIN, 0};
-        char bytes[4096];
-        if (::poll(&waiting, 1, 20000) <= 0) { return 0; }
-        const ssize_t count = ::read(descriptor, bytes, sizeof bytes);
-        if (count <= 0) { return 0; }
-        text.append(bytes, static_cast<std::size_t>(count));
-        const std::size_t at = text.find(kMark);
-        if (at != std::string::npos && text.find('\n', at) != std::string::npos) {
-            return static_cast<std::uint16_t>(std::strtoul(text.c_str() + at + kMark.size(), nullptr, 10));
-        }
-    }
 }
 
 }  // namespace

@@ -72,6 +72,8 @@ std::string write_config(const Options& options, const std::string& folder) {
     return path;
 }
 
+}  // namespace
+
 std::uint16_t read_port(int descriptor) {
     std::string text;
     constexpr std::string_view kMark = "public http://127.0.0.1:";
@@ -88,8 +90,6 @@ std::uint16_t read_port(int descriptor) {
         }
     }
 }
-
-}  // namespace
 
 void pin_to(int core) {
     cpu_set_t set;

@@ -1,6 +1,6 @@
 #pragma once
 // One shard's sockets: an epoll loop that is asked, not one that calls back. What is sent waits in a
-// queue of shared frames and leaves with one writev for each touched connection at flush().
+// queue of shared frames and leaves at flush(), with one write for each touched connection or one for many.
 
 #include <cstdint>
 #include <deque>

@@ -1,5 +1,5 @@
 #pragma once
-// What the transport keeps of each connection and listener, for its two files.
+// What the transport keeps of each connection and listener, for its files.
 
 #include <sys/socket.h>
 
@@ -11,6 +11,7 @@ namespace starling::net {
 constexpr std::uint32_t kListenerMark = 0xffffffff;
 constexpr std::uint32_t kWakeMark = 0xfffffffe;
 constexpr std::uint32_t kResolvedMark = 0xfffffffd;
+constexpr std::size_t kJoinedMost = 16384;   // Bytes to one connection: more at once gains nothing by being joined.
 
 inline std::uint64_t pack(ConnectionId id) { return (std::uint64_t{id.generation} << 32) | id.slot; }
 

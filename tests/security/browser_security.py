@@ -11,6 +11,7 @@ import json
 import socket
 import sys
 
+from cases import name_of, problem_of, report
 from gateway import Gateway
 from wire import TEXT, Client, frame
 
@@ -146,18 +147,8 @@ CASES = [cookies_do_not_count, a_token_is_enough, no_cors, admin_names, admin_is
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--binary", required=True)
-    failed = 0
     with Gateway(arguments.parse_args().binary, config=CONFIG) as gateway:
-        for case in CASES:
-            try:
-                problem = case(gateway)
-            except (OSError, EOFError, ValueError, TypeError) as error:
-                problem = repr(error)
-            if problem:
-                failed += 1
-                print(f"FAIL {case.__doc__.splitlines()[0]}: {problem}")
-    print(f"{len(CASES) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+        return report([(name_of(case), problem_of(case, gateway)) for case in CASES])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from cases import report
 from gateway import Gateway
 
 HOST = b"Host: a\r\n"
@@ -159,11 +160,7 @@ def main():
         results = [(name, problem_of(gateway, sent, status)) for name, sent, status in CASES]
         results.append(("H16 pipelined", pipelined(gateway.address)))
         results.append(("the gateway lives", None if gateway.alive() else "it ended"))
-    failed = [(name, problem) for name, problem in results if problem]
-    for name, problem in failed:
-        print(f"FAIL {name}: {problem}")
-    print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
-    return 1 if failed else 0
+    return report(results)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+from cases import report
 from gateway import Gateway
 from wire import TEXT, UPGRADE, Client, frame
 
@@ -168,11 +169,7 @@ def main():
     for shards in (1, 4):
         with Gateway(binary, *RATES, shards=shards) as gateway:
             run(f"H16 unread replies, {shards} shards", unread_replies, gateway)
-    failed = [(name, problem) for name, problem in results if problem]
-    for name, problem in failed:
-        print(f"FAIL {name}: {problem}")
-    print(f"{len(results) - len(failed)} passed, {len(failed)} failed")
-    return 1 if failed else 0
+    return report(results)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A WebSocket client by hand, so that it can be wrong in any way."""
 
+import json
 import socket
 import struct
 import zlib
@@ -84,6 +85,15 @@ class Client:
         """The next frame of that kind, or None at the end."""
         while (got := self.receive()) is not None and got[0] != opcode:
             pass
+        return got
+
+    def texts(self, until):
+        """Values of the frames up to the one for which `until` holds."""
+        got = []
+        while not got or not until(got[-1]):
+            if (one := self.until(TEXT)) is None:
+                raise EOFError
+            got.append(json.loads(one[1]))
         return got
 
     def closed(self):
