@@ -177,7 +177,7 @@ alone('TLS: wss, at least 1.2, and SIGHUP takes a new certificate without a lost
 // ---- proxies ----
 
 const signature = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
-const v1 = (address) => Buffer.from(`PROXY TCP4 ${address} 198.51.100.2 56324 443\r\n`);
+const v1 = (address) => Buffer.from(`PROXY ${address.includes(':') ? 'TCP6' : 'TCP4'} ${address} ${address.includes(':') ? '2001:db8::1' : '198.51.100.2'} 56324 443\r\n`);
 const v2 = (address, command = 0x21) => Buffer.concat([signature, Buffer.from([command, 0x11, 0, 12, ...address.split('.').map(Number), 198, 51, 100, 2, 0xdc, 4, 1, 0xbb])]);
 const refused = 'GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 
@@ -250,6 +250,11 @@ alone('connections_per_address counts the address behind the proxy', () => durin
         assert.equal(/connections_per_address/.test(one + two), false);
         assert.match(await open('192.0.2.1'), /^HTTP\/1\.1 101 .*connections_per_address/s);
         assert.equal(/connections_per_address/.test(await open('192.0.2.9')), false);
+        // Of IPv6 a whole /64 is one subscriber's.
+        const many = [await open('2001:db8:1:2::1'), await open('2001:db8:1:2:3:4:5:6')];
+        assert.equal(/connections_per_address/.test(many.join()), false);
+        assert.match(await open('2001:db8:1:2::3'), /connections_per_address/);
+        assert.equal(/connections_per_address/.test(await open('2001:db8:1:3::1')), false);
         for (const socket of sockets) socket.destroy();
     }));
 
