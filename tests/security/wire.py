@@ -36,8 +36,8 @@ def deflate(data):
 
 
 class Client:
-    def __init__(self, address, path="/v1/ws", headers="", timeout=8):
-        self.socket = socket.create_connection(address, timeout=timeout)
+    def __init__(self, address, path="/v1/ws", headers="", timeout=8, source="127.0.0.1"):
+        self.socket = socket.create_connection(address, timeout=timeout, source_address=(source, 0))
         self.socket.sendall((UPGRADE % (path, headers)).encode())
         self.buffer = b""
         while b"\r\n\r\n" not in self.buffer:
