@@ -49,11 +49,13 @@ void Partition::lost_data(Instant since) {
     for (auto& [wire, channel] : channels_) { channel->view.on_loss(lost_since_, *lost_until_); }
 }
 
-// R7: what happens elsewhere may not have reached this node.
-bool Partition::blind() const {
+bool Partition::cut_off() const {
     if (state_ == State::ended) { return false; }
-    return !up_ || state_ != State::live || !last_answer_ || now() - *last_answer_ > settings_.stale_after() || now() < settled_at_;
+    return !up_ || state_ != State::live || !last_answer_ || now() - *last_answer_ > settings_.stale_after();
 }
+
+// R7: what happens elsewhere may not have reached this node, or not yet.
+bool Partition::blind() const { return cut_off() || (state_ != State::ended && now() < settled_at_); }
 
 void Partition::on_up(const std::string& server) {
     up_ = true;

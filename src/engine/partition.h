@@ -165,8 +165,10 @@ class Partition {
     // partition.cpp
     void discontinuity();
     void lost_data(Instant since);
+    bool cut_off() const;
     bool blind() const;
     bool blind(const Channel& channel) const { return blind() || channel.state != Channel::State::live; }
+    bool log_in_doubt(const Channel& channel) const;
     void consider_reach();
     void run_views();
 

@@ -93,11 +93,17 @@ void Partition::on(domain::Read& call, const std::string& wire) {
     read_page(std::move(call), wire, 0);
 }
 
+// Whether the end of the log as delivered may be another one in Redis. A node that has just begun, or was cut off from a server
+// that lost nothing, need not settle for that: its snapshot is newer than the doubt. After a loss the next looks decide.
+bool Partition::log_in_doubt(const Channel& channel) const {
+    return cut_off() || channel.state != Channel::State::live || (lost_until_ && now() < settled_at_);
+}
+
 // Where the chain is followed and ends where the reader is, or has not begun, there is nothing to ask Redis for: most
 // users have no notifications, and most who come back missed nothing.
 bool Partition::answer_from_chain(const std::string& wire, const domain::Read& read) {
     const Channel* channel = find(wire);
-    if (channel == nullptr || !channel->listened || !channel->chain || channel->reading || channel->log_behind || blind(*channel)) { return false; }
+    if (channel == nullptr || !channel->listened || !channel->chain || channel->reading || channel->log_behind || log_in_doubt(*channel)) { return false; }
     const Position& chain = *channel->chain;
     if (read.recover ? read.since != chain : read.since || chain.offset != 0) { return false; }
     tell(domain::ReadAnswer{read.call, domain::ReadResult{{}, chain, 0}});
@@ -359,7 +365,7 @@ void Partition::keep(Channel& channel, const domain::History& log, std::uint64_t
 
 // What it cannot continue the log itself is asked for: it may reach further back, or be another one by now.
 bool Partition::answer_from_kept(Channel& channel, const domain::Read& read) {
-    if (!channel.kept || !read.since || !channel.listened || blind(channel) || now() >= channel.kept->until) { return false; }
+    if (!channel.kept || !read.since || !channel.listened || log_in_doubt(channel) || now() >= channel.kept->until) { return false; }
     if (channel.chain != channel.kept->log.top()) { return false; }
     auto missed = channel.kept->log.recover(*read.since, read.messages_max, read.bytes_max);
     if (!missed) { return false; }

@@ -1,0 +1,288 @@
+// The end of a channel's log as a node follows it, against a Redis whose log the test writes.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "engine/cluster.h"
+#include "engine/redis_rig.h"
+#include "engine/scripts.h"
+#include "engine/wire.h"
+
+namespace starling::engine {
+namespace {
+
+using namespace domain;
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+const ChannelRef kChannel{.app = 0, .name = "doc:1"};
+constexpr HistoryLimits kLimits{.size = 100, .ttl = 0s};
+
+// A node with one partition. Its server knows leases by number alone, no members, and the log that the test gives it.
+class PartitionLog : public testing::Test {
+ protected:
+    struct Entry { std::string id, before; };
+
+    PartitionLog() : helper_({}), cluster_(settings(), redis(), 1) {
+        out_ = {};
+        cluster_.start(now(), out_);
+        run();
+        pass(20ms);
+    }
+    static ClusterSettings settings() {
+        ClusterSettings out;
+        out.node_id = "n";
+        out.partitions = 1;
+        out.apps = {"default"};
+        out.ingress = false;
+        return out;
+    }
+    static RedisSettings redis() {
+        RedisSettings out;
+        out.servers = {{.host = "redis", .port = 6379}};
+        return out;
+    }
+    Now now() const { return {instant_, 0}; }
+
+    // --- the node ---
+    void call(EngineCall call) {
+        cluster_.on_call(call, now(), out_);
+        run();
+    }
+    void listen() { call(Listen{kChannel, kLimits}); }
+    // A client that comes back: "recovered 2 to 5", "fork to 5".
+    std::string recover(Position since) {
+        told_.clear();
+        Read read{.call = ++calls_, .channel = kChannel, .recover = true, .since = since};
+        read.log = kLimits;
+        call(std::move(read));
+        for (const auto& event : told_) {
+            const auto* answer = std::get_if<ReadAnswer>(&event);
+            if (answer == nullptr || answer->call != calls_) { continue; }
+            if (answer->result) {
+                return "recovered " + std::to_string(answer->result->messages.size()) + " to " + std::to_string(answer->result->top->offset);
+            }
+            const auto& refused = answer->result.error();
+            if (const auto* why = std::get_if<RecoverFailure>(&refused.why)) { return std::string(name(*why)) + " to " + std::to_string(refused.top->offset); }
+            return "unavailable";
+        }
+        return "nothing";
+    }
+    // "n" a message of this offset, "broken n" a log that does not continue, since the last look.
+    std::vector<std::string> heard() {
+        std::vector<std::string> out;
+        for (const auto& event : std::exchange(told_, {})) {
+            if (const auto* message = std::get_if<Delivered>(&event)) { out.push_back(std::to_string(message->message.offset)); }
+            if (const auto* broken = std::get_if<Broken>(&event)) { out.push_back("broken " + std::to_string(broken->top->offset)); }
+        }
+        return out;
+    }
+    void pass(Duration time) {
+        const Instant until = instant_ + time;
+        while (cluster_.next_deadline() && *cluster_.next_deadline() <= until) {
+            instant_ = std::max(instant_, *cluster_.next_deadline());
+            cluster_.on_deadline(now(), out_);
+            run();
+        }
+        instant_ = until;
+    }
+
+    // --- the server ---
+    void publish(const std::string& id, bool announced = true) {
+        const std::string before = log_.empty() ? "" : log_.back().id;
+        log_.push_back({id, before});
+        ++counter_;
+        if (!announced) { return; }
+        std::string payload = "M";
+        for (const std::string& field : {std::string("epoch"), std::to_string(log_.size()), before, id, body(id), std::string()}) { append_field(payload, field); }
+        const std::string channel = "st:{" + make_tags(1)[0] + "}:c:default/doc:1";
+        for (auto& [link, peer] : peers_) {
+            if (peer.open && peer.channels.contains(channel)) { give(link, Rig::list({Rig::bulk("message"), Rig::bulk(channel), Rig::bulk(payload)})); }
+        }
+        run();
+    }
+    // All links end; the server is back at once, as the same run or as another.
+    void cut(bool restarted) {
+        if (restarted) { helper_.runs["redis:6379"] = "run " + std::to_string(++runs_); }
+        for (auto& [link, peer] : peers_) {
+            if (!std::exchange(peer.open, false)) { continue; }
+            cluster_.on_closed(link, "reset by peer", now(), out_);
+        }
+        run();
+    }
+    Position at(std::uint64_t offset) const { return {"epoch", offset, log_.at(offset - 1).id}; }
+
+    std::vector<Entry> log_;                 // Offset 1 first.
+    int reads_ = 0;                          // Of the log, so far.
+
+ private:
+    static std::string body(const std::string& id) {
+        Message message;
+        message.data = '"' + id + '"';
+        return encode_body(message);
+    }
+    void run() {
+        while (!out_.actions.empty()) {
+            for (Action& action : std::exchange(out_.actions, {})) { perform(action); }
+        }
+        for (auto& event : std::exchange(out_.events, {})) { told_.push_back(std::move(event)); }
+    }
+    void perform(Action& action) {
+        if (const auto* connect = std::get_if<Connect>(&action)) {
+            Rig::Peer& peer = peers_[connect->link];
+            peer.address = "redis:6379";
+            cluster_.on_connected(connect->link, now(), out_);
+        } else if (const auto* gone = std::get_if<Disconnect>(&action)) {
+            peers_.at(gone->link).open = false;
+        } else {
+            const auto& write = std::get<Write>(action);
+            Rig::Peer& peer = peers_.at(write.link);
+            peer.reader.feed(write.bytes);
+            while (peer.open) {
+                auto value = peer.reader.next();
+                ASSERT_TRUE(value);
+                if (!*value) { break; }
+                Rig::Words words;
+                for (auto& element : (*value)->elements) { words.push_back(std::move(element.text)); }
+                serve(write.link, peer, words);
+            }
+        }
+    }
+    void serve(LinkId link, Rig::Peer& peer, const Rig::Words& words) {
+        const auto usual = helper_.usual(peer, words);
+        give(link, usual ? *usual : script(words));
+        if (words[0] != "PUBLISH" && words[0] != "SPUBLISH") { return; }
+        for (auto& [other, listener] : peers_) {
+            if (!listener.open || !listener.channels.contains(words[1])) { continue; }
+            give(other, Rig::list({Rig::bulk(words[0] == "PUBLISH" ? "message" : "smessage"), Rig::bulk(words[1]), Rig::bulk(words[2])}));
+        }
+    }
+    void give(LinkId link, const std::string& bytes) { cluster_.on_bytes(link, bytes, now(), out_); }
+    std::string script(const Rig::Words& words) {
+        // The first time by its text.
+        const auto is = [&](const Script& script) { return words[1] == script.sha || words[1] == script.text; };
+        const auto bulk = Rig::bulk;
+        const std::string offset = std::to_string(log_.size()), id = log_.empty() ? "" : log_.back().id;
+        const auto lease = [&](const std::string& o) {
+            return Rig::list({bulk("OK"), bulk(o), bulk("0"), bulk(std::to_string(counter_)), bulk(""), bulk("0"), Rig::list({})});
+        };
+        if (is(scripts::reg())) { return lease("0"); }
+        if (is(scripts::apply())) { return lease(words[6]); }
+        if (is(scripts::meta())) {
+            std::vector<std::string> out;
+            for (std::size_t i = 4; i < words.size(); ++i) {
+                for (const std::string& word : {std::string(), std::string("0"), std::string("0"), std::string("epoch"), offset, id}) { out.push_back(bulk(word)); }
+            }
+            return Rig::list(out);
+        }
+        if (is(scripts::snap())) {
+            return Rig::list({bulk(""), bulk("0"), bulk(""), bulk("0"), bulk("epoch"), bulk(offset), bulk(id), bulk("0"), bulk("0"), Rig::list({})});
+        }
+        EXPECT_TRUE(is(scripts::read())) << words[1];
+        ++reads_;
+        const std::size_t from = std::stoull(words[5]);   // "12-0"
+        std::vector<std::string> entries;
+        for (std::size_t i = log_.size(); i >= std::max<std::size_t>(from, 1); --i) {
+            for (const std::string& word : {std::to_string(i), log_[i - 1].id, log_[i - 1].before, body(log_[i - 1].id)}) { entries.push_back(bulk(word)); }
+        }
+        return Rig::list({bulk("epoch"), bulk(offset), bulk(id), bulk("0"), Rig::list(entries)});
+    }
+
+    Rig helper_;                             // For the usual answers of a server.
+    Cluster cluster_;
+    Output out_;
+    EngineEvents told_;
+    std::map<LinkId, Rig::Peer> peers_;
+    Instant instant_{1000s};
+    CallId calls_ = 0;
+    int runs_ = 0, counter_ = 1;
+};
+
+TEST_F(PartitionLog, AStormJustAfterTheStartIsOneRead) {
+    for (const char* id : {"a", "b", "c"}) { publish(id); }
+    listen();
+    EXPECT_EQ(recover(at(1)), "recovered 2 to 3");
+    EXPECT_EQ(recover(at(2)), "recovered 1 to 3");
+    publish("d");
+    EXPECT_EQ(recover(at(1)), "recovered 3 to 4");
+    EXPECT_EQ(recover(at(4)), "recovered 0 to 4");
+    EXPECT_EQ(reads_, 1);
+}
+
+TEST_F(PartitionLog, AStormJustAfterACutFromAServerThatKeptItsDataIsOneRead) {
+    for (const char* id : {"a", "b"}) { publish(id); }
+    listen();
+    pass(5s);
+    cut(false);
+    publish("c", false);
+    pass(500ms);
+    EXPECT_THAT(heard(), testing::Contains("3"));
+    const int before = reads_;
+    EXPECT_EQ(recover(at(1)), "recovered 2 to 3");
+    EXPECT_EQ(recover(at(2)), "recovered 1 to 3");
+    EXPECT_EQ(recover(at(3)), "recovered 0 to 3");
+    EXPECT_EQ(reads_, before + 1);
+}
+
+TEST_F(PartitionLog, WhileCutOffNothingIsAnsweredFromMemory) {
+    publish("a");
+    listen();
+    pass(5s);
+    EXPECT_EQ(recover(at(1)), "recovered 0 to 1");
+    cut(false);
+    EXPECT_EQ(recover(at(1)), "unavailable");
+}
+
+TEST_F(PartitionLog, AfterAnotherRunEveryoneReadsUntilItHasSettled) {
+    publish("a");
+    listen();
+    pass(5s);
+    cut(true);
+    pass(500ms);
+    EXPECT_EQ(recover(at(1)), "recovered 0 to 1");
+    EXPECT_EQ(recover(at(1)), "recovered 0 to 1");
+    EXPECT_EQ(reads_, 2);
+    pass(5s);
+    EXPECT_EQ(recover(at(1)), "recovered 0 to 1");
+    EXPECT_EQ(reads_, 2);
+}
+
+// An older snapshot of the same log: a suffix is gone, and its numbers are given again.
+TEST_F(PartitionLog, ALogThatWasRolledBackIsToldHoweverFarItHasGrownSince) {
+    for (const std::size_t grown : {0U, 1U, 2U, 3U, 5U}) {
+        log_.clear();
+        for (const char* id : {"a", "b", "c", "d"}) { publish(std::to_string(grown) + id); }
+        const Position lost = at(4);
+        if (grown == 0) { listen(); } else { pass(10s); }
+        heard();
+        cut(true);
+        log_.resize(2);
+        for (std::size_t i = 0; i < grown; ++i) { publish(std::to_string(grown) + "new" + std::to_string(i), false); }
+        pass(1s);
+        EXPECT_THAT(heard(), ElementsAre("broken " + std::to_string(2 + grown)));
+        EXPECT_THAT(recover(lost), testing::AnyOf("fork to " + std::to_string(2 + grown), "gap to " + std::to_string(2 + grown)));
+        publish(std::to_string(grown) + "after");
+        EXPECT_THAT(heard(), testing::Contains(std::to_string(3 + grown)));
+    }
+}
+
+// The same, and this node is the one that was behind: it had none of what was lost.
+TEST_F(PartitionLog, ALogThatWasRolledBackToWhatWasDeliveredGoesOn) {
+    publish("a");
+    listen();
+    pass(5s);
+    publish("b", false);
+    cut(true);
+    log_.resize(1);
+    publish("other b", false);
+    publish("c", false);
+    heard();
+    pass(500ms);
+    EXPECT_THAT(heard(), ElementsAre("2", "3"));
+}
+
+}  // namespace
+}  // namespace starling::engine
