@@ -182,6 +182,21 @@ class Differential : public testing::TestWithParam<int> {
     bool same(const Words& words) {
         const auto name = lower(words[0]);
         std::string expected, got;
+        // Two clocks: the real server and the model round their remaining seconds at different milliseconds.
+        if (name == "ttl" && words.size() == 2) {
+            const auto real = real_->call(words);
+            const auto bytes = answer(model_, connection_, words);
+            std::string_view rest = bytes;
+            const auto reply = parse_reply(rest);
+            EXPECT_EQ(reply.kind, real.kind) << show(words);
+            if (real.kind == Reply::Kind::integer && real.integer > 0) {
+                EXPECT_NEAR(static_cast<double>(reply.integer), static_cast<double>(real.integer), 1) << show(words);
+            } else {
+                EXPECT_EQ(reply.integer, real.integer) << show(words);
+                EXPECT_EQ(reply.text, real.text) << show(words);
+            }
+            return !HasFailure();
+        }
         append_reply(expected, canonical(name, real_->call(words)));
         const auto bytes = answer(model_, connection_, words);
         for (std::string_view rest = bytes; !rest.empty();) { append_reply(got, canonical(name, parse_reply(rest))); }
