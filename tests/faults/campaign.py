@@ -68,11 +68,12 @@ def run(command, results, timeout):
 
 def tidy(one):
     """A median of the times, some of the notes, nothing that is empty."""
-    times = one.pop("times")
-    if times:
-        one["median_ms"] = round(statistics.median(times))
-    one["notes"] = one["notes"][-4:]
-    return {key: value for key, value in one.items() if value or key in ("passed", "failed")}
+    kept = {key: value for key, value in one.items() if key != "times" and (value or key in ("passed", "failed"))}
+    if one["times"]:
+        kept["median_ms"] = round(statistics.median(one["times"]))
+    if one["notes"]:
+        kept["notes"] = one["notes"][-4:]
+    return kept
 
 
 def main():
@@ -81,6 +82,7 @@ def main():
     parser.add_argument("--form", default="standalone", help="standalone, sentinel, cluster")
     parser.add_argument("--only", default="", help="texts, with commas between; a story whose name has one is told")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1, help="all of it so often; the file is written after each")
     parser.add_argument("--what", default="", help="a sentence for the results")
     parser.add_argument("--out", type=pathlib.Path, help="a file of results to add to")
     parser.add_argument("--binary", default=str(ROOT / "build" / "release" / "starling"))
@@ -92,17 +94,17 @@ def main():
     about = {"what": options.what, "machine": machine(),
              "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
              "command": command(sys.argv[1:])}
+    kept = json.loads(options.out.read_text()) if options.out and options.out.exists() else {"runs": []}
     results = {}
-    for form in options.form.split(","):
-        for suite in options.suites.split(","):
-            for only in options.only.split(","):
-                run(["node", HERE / SUITES[suite], "--binary", options.binary, "--form", form, "--repeat", str(options.repeat),
-                     "--test-timeout", options.test_timeout, *passed_on, *(["--only", only] if only else [])], results, 60)
-    results = {form: {name: tidy(one) for name, one in stories.items()} for form, stories in results.items()}
-    if options.out:
-        kept = json.loads(options.out.read_text()) if options.out.exists() else {"runs": []}
-        kept["runs"].append(about | {"forms": results})
-        options.out.write_text(json.dumps(kept, indent=1) + "\n")
+    for _ in range(options.rounds):
+        for form in options.form.split(","):
+            for suite in options.suites.split(","):
+                for only in options.only.split(","):
+                    run(["node", HERE / SUITES[suite], "--binary", options.binary, "--form", form, "--repeat", str(options.repeat),
+                         "--test-timeout", options.test_timeout, *passed_on, *(["--only", only] if only else [])], results, 60)
+        tidied = {form: {name: tidy(one) for name, one in stories.items()} for form, stories in results.items()}
+        if options.out:
+            options.out.write_text(json.dumps({**kept, "runs": [*kept["runs"], about | {"forms": tidied}]}, indent=1) + "\n")
     stories = [one for form in results.values() for one in form.values()]
     passed, failed = (sum(one[key] for one in stories) for key in ("passed", "failed"))
     print(f"{passed} passed, {failed} failed")

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Server, eventually, pause } from '../protocol/harness.mjs';
 import { Proxy } from './proxy.mjs';
+import { Ways } from './ways.mjs';
 import { Person } from './oracle.mjs';
 
 const run = promisify(execFile);
@@ -117,12 +118,26 @@ export class Redis {
         await gone;
     }
 
-    signal(name) {
-        this.child.kill(name);
+    pause() {
+        this.child.kill('SIGSTOP');
+    }
+
+    resume() {
+        this.child.kill('SIGCONT');
+    }
+
+    async keys() {
+        return Number((await this.ask('DBSIZE')).match(/\d+/)[0]);
+    }
+
+    // What a field of each node's lease in each partition holds.
+    async leases(field) {
+        const words = (await this.ask('EVAL', "local o = {} for _, k in ipairs(redis.call('KEYS', 'st:*}:l:*')) do o[#o + 1] = redis.call('HGET', k, ARGV[1]) or '' end return o", 0, field));
+        return words.trimEnd().split('\n');
     }
 
     async stop() {
-        this.child.kill('SIGCONT');
+        this.resume();
         await this.kill();
         rmSync(this.folder, { recursive: true, force: true });
     }
@@ -169,6 +184,38 @@ export class Topology {
         return this.say('flush');
     }
 
+    // All data servers at once: by SIGKILL, and again with nothing in them; by SIGSTOP and SIGCONT.
+    kill() {
+        return this.say('kill-data');
+    }
+
+    async launch() {
+        const { error } = await this.say('launch-data');
+        if (error) throw new Error(error);
+    }
+
+    pause() {
+        return this.say('pause-data');
+    }
+
+    resume() {
+        return this.say('resume-data');
+    }
+
+    async keys() {
+        let sum = 0;
+        for (const port of (await this.say('primaries')).ports) sum += (await this.say('ask', port, 'DBSIZE')).answer;
+        return sum;
+    }
+
+    async leases(field) {
+        const found = [];
+        for (const port of (await this.say('primaries')).ports) {
+            for (const key of (await this.say('ask', port, 'KEYS', 'st:*}:l:*')).answer) found.push((await this.say('ask', port, 'HGET', key, field)).answer ?? '');
+        }
+        return found;
+    }
+
     // Of the channel's partition; known once somebody is present there.
     async slot(channel) {
         for (const { port } of this.servers.filter((s) => s.role !== 'sentinel')) {
@@ -206,8 +253,9 @@ export const bounds = {
 };
 
 export class Cluster {
-    // `prepare`: what is done before node i starts; `options`: how it is started, by its number.
-    static async start({ nodes = 3, shards = 1, redis, flags = [], prepare, options } = {}) {
+    // `prepare`: what is done before node i starts; `options`: how it is started, by its number; `between`: a proxy stands before each
+    // server of Sentinel and Cluster, too.
+    static async start({ nodes = 3, shards = 1, redis, flags = [], prepare, options, between = false } = {}) {
         const cluster = new Cluster();
         cluster.more = flags;
         cluster.options = options;
@@ -218,8 +266,8 @@ export class Cluster {
         cluster.nodes = [];
         cluster.proxies = [];
         for (let i = 0; i < nodes; i += 1) {
-            // The other forms name their servers' addresses themselves, so that nothing can stand between.
             if (cluster.redis.port) cluster.proxies.push(await Proxy.start(cluster.redis.port));
+            else if (between) cluster.proxies.push(await Ways.start(cluster.redis.servers, cluster.redis.url));
             prepare?.(cluster, i);
             cluster.nodes.push(await cluster.boot(i));
         }
@@ -229,7 +277,7 @@ export class Cluster {
     flags(i) {
         return [
             '--engine.type=redis',
-            `--redis.url=${this.redis.urls?.[i] ?? this.redis.url ?? `redis://${this.proxies[i].address}`}`,
+            `--redis.url=${this.redis.urls?.[i] ?? this.proxies[i]?.url ?? this.redis.url ?? `redis://${this.proxies[i].address}`}`,
             `--cluster.heartbeat_ms=${constants.heartbeat}`,
             `--cluster.lease_ms=${constants.lease}`,
             `--presence.linger_ms=${constants.linger}`,

@@ -94,7 +94,7 @@ fault('F17 descriptors used up: no spinning, those who are there are served, and
     for (const socket of taken) socket.destroy();
     await cluster.agree(room, ['watch0', 'watch1', 'a'], 5000);
     assert.equal(stay[0].of(room, 'leave').length, 0);
-}, { nodes: 2 });
+}, { nodes: 2, on: everywhere });
 
 // ---------------------------------------------------------------- F26, F28: the log, the configuration
 
@@ -115,28 +115,30 @@ function fullPipe() {
 
 for (const [what, stderr] of [['pipe that nobody reads', fullPipe], ['disk that is full', () => openSync('/dev/full', 'w')]]) {
     fault(`F26 the log goes to a ${what}: no loop waits for it`, async (cluster) => {
-        const { stay, play } = await crowd(cluster, { members: [['a', 0, {}]], watchers: 2 });
+        const { stay, play } = await crowd(cluster, { members: [['a', 0, {}], ['b', 1, {}]], watchers: 2 });
         const published = [];
-        const times = [];
-        const ends = Date.now() + 2000;
+        // Of the node with the log, and of the other one in the same moments: what else the machine does falls on both.
+        const times = [[], []];
         let refused = 0;
-        while (Date.now() < ends) {
-            // Each refusal is a line.
-            for (let i = 0; i < 5; i += 1) refused += (await cluster.nodes[0].get('/v1/channels', { key: 'wrong' })).status === 401;
-            const at = performance.now();
-            published.push(await play[0].publish(room, 1));
-            times.push(performance.now() - at);
+        while (refused < 300) {
+            for (const i of [0, 1]) {
+                // Each refusal is a line.
+                for (let k = 0; k < 5; k += 1) refused += (await cluster.nodes[i].get('/v1/channels', { key: 'wrong' })).status === 401 && i === 0;
+                const at = performance.now();
+                published.push(await play[i].publish(room, 1));
+                times[i].push(performance.now() - at);
+            }
         }
         await cluster.complete(room, published.slice(-90));
-        assert.ok(refused > 100);
-        note(`${refused} refusals; publishes p99 ${percentile(times, 0.99).toFixed(1)} ms, ${metric(await metrics(cluster.nodes[0]), 'starling_log_lines_dropped_total')} lines dropped`);
-        assert.ok(percentile(times, 0.99) < 100, `${percentile(times, 0.99)} ms`);
+        const [here, there] = times.map((values) => percentile(values, 0.99));
+        note(`${refused} refusals; publishes p99 ${here.toFixed(1)} ms, on the other node ${there.toFixed(1)} ms, ${metric(await metrics(cluster.nodes[0]), 'starling_log_lines_dropped_total')} lines dropped`);
+        assert.ok(here < Math.max(100, 3 * there), `p99 ${here} ms, on the other node ${there} ms`);
         assert.equal(stay[0].of(room, 'leave').length, 0);
         cluster.nodes[0].down = true;
         cluster.nodes[0].signal('SIGTERM');
         const code = await Promise.race([cluster.nodes[0].exited.then((end) => end.code), pause(9000)]);
         assert.equal(code, 0, 'it ends, log or not');
-    }, { nodes: 2, flags: ['--limits.frames_per_second=10000'], options: (i) => (i === 0 ? { stderr: stderr() } : {}) });
+    }, { nodes: 2, on: everywhere, flags: ['--limits.frames_per_second=10000'], options: (i) => (i === 0 ? { stderr: stderr() } : {}) });
 }
 
 const spaces = namespace('', [everything, 'history = { size = 100, ttl_s = 3600 }']);
@@ -171,9 +173,9 @@ fault('F28 reload with a broken file on every node: what was holds, and the log 
 
 fault('F30 a node of the next wire version among those of this one: every property holds', async (cluster) => {
     const { stay, play, since } = await crowd(cluster, { members: [['old', 0, {}], ['new', 2, {}]] });
-    const leases = await cluster.redis.ask('EVAL', "local o = {} for _, k in ipairs(redis.call('KEYS', 'st:*}:l:*')) do o[#o + 1] = redis.call('HGET', k, 'c') .. (redis.call('HGET', k, 'z') or '') end return o", 0);
-    assert.match(leases, /\/1$/m, 'a lease of this version');
-    assert.match(leases, /\/2new$/m, 'a lease of the next one');
+    const versions = (await cluster.redis.leases('c')).map((constants) => constants.split('/').at(-1));
+    assert.deepEqual([...new Set(versions)].sort(), ['1', '2'], 'leases of this version and of the next one');
+    assert.ok((await cluster.redis.leases('z')).includes('new'), 'with a field that this version does not know');
     const speaking = play.map((person) => speak(person, { every: 10 }));
     const guest = async (node) => {
         const person = await cluster.person(`guest${node}`, { channels: [room], node });
@@ -201,6 +203,8 @@ fault('F30 a node of the next wire version among those of this one: every proper
     await cluster.kill(2);
     await cluster.until(() => stay[0].of(room, 'leave', 'new', died).length === 1, bounds.crash, 'who was on it has left');
 }, {
+    on: everywhere,
+    between: true,
     timeout: 40000,
     prepare: (cluster, i) => {
         if (i === 2) cluster.proxies[i].rewrite = nextVersion(constants);

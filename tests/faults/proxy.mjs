@@ -1,6 +1,6 @@
 // A TCP proxy that misbehaves on demand: between a node and its Redis, or a client and its node. Each pair of sockets
-// is a `Pipe` labelled by what goes through it, so that a fault can hit the pub/sub connection alone, or those of a primary's
-// replicas and sentinels (`peers`).
+// is a `Pipe` labelled by what goes through it, so that a fault can hit the pub/sub connection alone (`pubsub`; what listens to a
+// sentinel is `events`), or those of a primary's replicas and sentinels (`peers`).
 import { createConnection, createServer } from 'node:net';
 
 class Pipe {
@@ -18,9 +18,11 @@ class Pipe {
 
     pump(from, to, way) {
         from.on('data', (whole) => {
-            const bytes = way === 'up' && this.proxy.rewrite ? this.proxy.rewrite(whole) : whole;
+            const change = way === 'up' ? this.proxy.rewrite : this.proxy.readdress;
+            const bytes = change ? change(whole) : whole;
             if (way === 'up' && /sentinel-|\r\nreplconf\r\n|\r\npsync\r\n/i.test(bytes.toString('latin1'))) this.label = 'peers';
-            else if (way === 'up' && this.label !== 'peers' && /\$\d+\r\n[sp]?subscribe\r\n/i.test(bytes.toString('latin1'))) this.label = 'pubsub';
+            else if (way === 'up' && bytes.includes('+switch-master')) this.label = 'events';
+            else if (way === 'up' && this.label === 'commands' && /\$\d+\r\n[sp]?subscribe\r\n/i.test(bytes.toString('latin1'))) this.label = 'pubsub';
             const fault = this.proxy.faultOf(this, way);
             if (fault === 'drop') return;
             if (fault === 'hold') {
@@ -75,6 +77,7 @@ export class Proxy {
         proxy.cutChance = 0;
         proxy.refuse = false;
         proxy.rewrite = undefined;           // What a node says, as if another had said it.
+        proxy.readdress = undefined;         // What it is answered.
         proxy.listener = createServer((client) => {
             if (proxy.refuse) {
                 client.destroy();
@@ -88,13 +91,17 @@ export class Proxy {
     }
 
     faultOf(pipe, way) {
-        return this.faults.find((f) => (f.label ?? pipe.label) === pipe.label && (f.way ?? way) === way)?.kind;
+        return this.faults.find((f) => (f.label ?? pipe.label) === pipe.label && (f.way ?? way) === way && (f.pipes?.has(pipe) ?? true))?.kind;
     }
 
-    // kind: 'hold' (bytes wait, both ends stay open) or 'drop' (bytes vanish); label, way: all where absent.
-    inject(fault) {
-        this.faults.push(fault);
-        return fault;
+    // kind: 'hold' (bytes wait, both ends stay open) or 'drop' (bytes vanish); label, way: all where absent; `lasting: false`: those
+    // that come later are well.
+    inject({ lasting = true, ...fault }) {
+        this.faults.push(lasting ? fault : { ...fault, pipes: new Set(this.pipes) });
+    }
+
+    piped(label) {
+        return [...this.pipes].filter((pipe) => pipe.label === label);
     }
 
     heal() {

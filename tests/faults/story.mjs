@@ -21,16 +21,16 @@ export function usage(name) {
     process.exit(0);
 }
 
-// `on`: the forms of Redis where the story can be told; those with a proxy between node and Redis need `standalone`.
+// `on`: the forms of Redis where the story can be told. `between`: it uses `cluster.proxies`, which only `standalone` always has.
 // `long`: only with --all, or where --only names it. `redis`: how it is started, where that matters.
-export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [], long = false, redis: start, timeout, prepare, options } = {}) {
+export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [], long = false, redis: start, timeout, prepare, options, between } = {}) {
     const chosen = option('only', '');
     if (long && !flag('all') && !(chosen && name.includes(chosen))) return;
     for (const form of forms.filter((f) => on.includes(f))) {
         for (let n = 1; n <= repeat; n += 1) {
             alone(`${form}: ${name}${repeat > 1 ? ` (${n})` : ''}`, async () => {
                 const redis = await (start ? start(form) : form === 'standalone' ? Redis.start() : Topology.start(form));
-                const cluster = await Cluster.start({ nodes, shards, redis, flags, prepare, options });
+                const cluster = await Cluster.start({ nodes, shards, redis, flags, prepare, options, between });
                 try {
                     await story(cluster);
                     cluster.check();

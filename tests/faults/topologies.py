@@ -6,10 +6,11 @@ As a module: `with Standalone() as redis: redis.url`, `Sentinel()`, `Cluster()`.
 each with a line of JSON, and ends with everything it started when standard input ends:
 
   kill PORT | pause PORT | resume PORT | restart PORT    a process, by SIGKILL, SIGSTOP, SIGCONT
+  kill-data | launch-data | pause-data | resume-data      all but the sentinels; launched empty, and it ends when they are in step
   flush                                                   FLUSHALL on every primary
   failover                                                Sentinel: by request; cluster: the first primary's replica
   move-slot SLOT                                          cluster: with its keys, to the next primary
-  primary [SLOT]                                          who it is now
+  primary [SLOT] | primaries                              who it is now
   ask PORT WORD...                                        any command, without spaces in its words
 
 Nothing that it starts outlives it.
@@ -166,6 +167,17 @@ class Topology:
                     pass
         return found
 
+    def data(self):
+        return [one for one in self.servers if one.role != "sentinel"]
+
+    def in_step(self):
+        return True
+
+    def launch_data(self):
+        for server in self.data():
+            server.launch()
+        eventually(self.in_step, 30, "all are in step again")
+
     def flush(self):
         for server in self.primaries():
             server.ask("FLUSHALL")
@@ -281,6 +293,8 @@ class Cluster(Topology):
                    (one.role == "primary" or one.ask("ROLE")[3] == "connected")
                    for one in self.servers)
 
+    in_step = complete
+
     def slots(self):
         """[(first, last, port)] as a majority of primaries sees it: the newest that answers."""
         for server in self.primaries():
@@ -323,6 +337,13 @@ def obey(topology, words):
     verb, *rest = words
     if verb in ("kill", "pause", "resume", "restart"):
         getattr(topology.server(rest[0]), verb)()
+    elif verb in ("kill-data", "pause-data", "resume-data"):
+        for server in topology.data():
+            getattr(server, verb.removesuffix("-data"))()
+    elif verb == "launch-data":
+        topology.launch_data()
+    elif verb == "primaries":
+        return {"ports": [one.port for one in topology.primaries()]}
     elif verb in ("flush", "failover"):
         getattr(topology, verb)()
     elif verb == "move-slot":
