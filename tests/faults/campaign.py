@@ -13,9 +13,12 @@ import json
 import os
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
+
+from topologies import die_with_parent
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -41,7 +44,7 @@ def command(words):
 
 def run(command, results, timeout):
     """Echoes what the suite says and sorts it by form and story; a note belongs to the story that ends next."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace", preexec_fn=lambda: die_with_parent(signal.SIGTERM))
     notes = []
     for line in process.stdout:
         print(line, end="", flush=True)

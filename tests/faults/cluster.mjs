@@ -253,25 +253,27 @@ export const bounds = {
 };
 
 export class Cluster {
+    ids = 1000;
+    people = [];
+    nodes = [];
+    proxies = [];
+
+    constructor(redis) {
+        this.redis = redis;
+    }
+
     // `prepare`: what is done before node i starts; `options`: how it is started, by its number; `between`: a proxy stands before each
     // server of Sentinel and Cluster, too.
-    static async start({ nodes = 3, shards = 1, redis, flags = [], prepare, options, between = false } = {}) {
-        const cluster = new Cluster();
-        cluster.more = flags;
-        cluster.options = options;
-        cluster.ids = 1000;
-        cluster.people = [];
-        cluster.shards = shards;
-        cluster.redis = redis ?? (await Redis.start());
-        cluster.nodes = [];
-        cluster.proxies = [];
+    async start({ nodes = 3, shards = 1, flags = [], prepare, options, between = false } = {}) {
+        this.more = flags;
+        this.options = options;
+        this.shards = shards;
         for (let i = 0; i < nodes; i += 1) {
-            if (cluster.redis.port) cluster.proxies.push(await Proxy.start(cluster.redis.port));
-            else if (between) cluster.proxies.push(await Ways.start(cluster.redis.servers, cluster.redis.url));
-            prepare?.(cluster, i);
-            cluster.nodes.push(await cluster.boot(i));
+            if (this.redis.port) this.proxies.push(await Proxy.start(this.redis.port));
+            else if (between) this.proxies.push(await Ways.start(this.redis.servers, this.redis.url));
+            prepare?.(this, i);
+            this.nodes.push(await this.boot(i));
         }
-        return cluster;
     }
 
     flags(i) {
@@ -340,8 +342,13 @@ export class Cluster {
         const ids = published.map((p) => p.messageId);
         const watchers = people.filter((p) => !p.stopped && p.rooms.has(channel));
         await this.until(() => watchers.every((p) => ids.every((id) => p.rooms.get(channel).ids.has(id))), timeout, () => {
-            const lacks = watchers.map((p) => `${p.user} lacks ${ids.filter((id) => !p.rooms.get(channel).ids.has(id)).length}`);
-            return `all have ${ids.length} messages of ${channel}: ${lacks.join(', ')}`;
+            const lacks = watchers.map((p) => {
+                const { ids: has, gaps, position } = p.rooms.get(channel);
+                const lacking = published.filter(({ messageId }) => !has.has(messageId)).map(({ offset }) => offset);
+                const told = gaps.map(({ reason, at }) => `${reason} ${Date.now() - at} ms ago`);
+                return lacking.length > 0 && `${p.user} at ${position?.offset} lacks ${lacking.slice(0, 9)} (${told.join(', ') || 'no gap told'}; ${p.connects} connects)`;
+            });
+            return `all have ${ids.length} messages of ${channel}: ${lacks.filter(Boolean).join('; ')}`;
         });
     }
 

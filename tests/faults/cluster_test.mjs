@@ -12,8 +12,9 @@ if (process.argv.includes('--help')) {
 let cluster;
 function story(name, tell, nodes = 3) {
     alone(name, async () => {
-        cluster = await Cluster.start({ nodes, shards: 2, redis: await Redis.start() });
+        cluster = new Cluster(await Redis.start());
         try {
+            await cluster.start({ nodes, shards: 2 });
             await tell(cluster.nodes);
         } finally {
             await cluster.stop();

@@ -1,6 +1,6 @@
 // A TCP proxy that misbehaves on demand: between a node and its Redis, or a client and its node. Each pair of sockets
 // is a `Pipe` labelled by what goes through it, so that a fault can hit the pub/sub connection alone (`pubsub`; what listens to a
-// sentinel is `events`), or those of a primary's replicas and sentinels (`peers`).
+// sentinel is `events`), or those of a primary's replicas and sentinels (`peers`), or those of one server of a cluster to the others (its id).
 import { createConnection, createServer } from 'node:net';
 
 class Pipe {
@@ -20,7 +20,8 @@ class Pipe {
         from.on('data', (whole) => {
             const change = way === 'up' ? this.proxy.rewrite : this.proxy.readdress;
             const bytes = change ? change(whole) : whole;
-            if (way === 'up' && /sentinel-|\r\nreplconf\r\n|\r\npsync\r\n/i.test(bytes.toString('latin1'))) this.label = 'peers';
+            if (way === 'up' && bytes.toString('latin1', 0, 4) === 'RCmb') this.label = bytes.toString('latin1', 40, 80);
+            else if (way === 'up' && /sentinel-|\r\nreplconf\r\n|\r\npsync\r\n/i.test(bytes.toString('latin1'))) this.label = 'peers';
             else if (way === 'up' && bytes.includes('+switch-master')) this.label = 'events';
             else if (way === 'up' && this.label === 'commands' && /\$\d+\r\n[sp]?subscribe\r\n/i.test(bytes.toString('latin1'))) this.label = 'pubsub';
             const fault = this.proxy.faultOf(this, way);
@@ -113,6 +114,8 @@ export class Proxy {
         for (const pipe of [...this.pipes]) {
             pipe.release('up');
             pipe.release('down');
+            // Who hung up meanwhile was not told of to the other side.
+            if (pipe.client.destroyed || pipe.server.destroyed) pipe.end();
         }
     }
 

@@ -1,5 +1,6 @@
 // How a fault is told: on which forms of Redis, how often, by whom; and what the command line of every suite here takes.
-import { alone, option, pause } from '../protocol/harness.mjs';
+import { loadavg } from 'node:os';
+import { alone, assert, option, pause } from '../protocol/harness.mjs';
 import { Cluster, Redis, Topology } from './cluster.mjs';
 
 const flag = (name) => process.argv.includes(`--${name}`);
@@ -21,6 +22,24 @@ export function usage(name) {
     process.exit(0);
 }
 
+// What a story began and did not wait for ends with its cluster, after the story has failed; before, it is a failure of its own.
+let strays = [];
+process.on('unhandledRejection', (error) => strays.push(error.message));
+
+// How late this process was for its own timer, and with it, as a rule, the nodes and Redis: for whoever looks into a failure on a
+// crowded machine.
+function lateness() {
+    const every = 20;
+    let worst = 0;
+    let before = performance.now();
+    const timer = setInterval(() => {
+        const now = performance.now();
+        worst = Math.max(worst, now - before - every);
+        before = now;
+    }, every);
+    return { told: () => ` [own timer late by ${worst.toFixed(0)} ms, load ${loadavg()[0].toFixed(0)}]`, end: () => clearInterval(timer) };
+}
+
 // `on`: the forms of Redis where the story can be told. `between`: it uses `cluster.proxies`, which only `standalone` always has.
 // `long`: only with --all, or where --only names it. `redis`: how it is started, where that matters.
 export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [], long = false, redis: start, timeout, prepare, options, between } = {}) {
@@ -29,12 +48,20 @@ export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [],
     for (const form of forms.filter((f) => on.includes(f))) {
         for (let n = 1; n <= repeat; n += 1) {
             alone(`${form}: ${name}${repeat > 1 ? ` (${n})` : ''}`, async () => {
+                const watch = lateness();
+                strays = [];
                 const redis = await (start ? start(form) : form === 'standalone' ? Redis.start() : Topology.start(form));
-                const cluster = await Cluster.start({ nodes, shards, redis, flags, prepare, options, between });
+                const cluster = new Cluster(redis);
                 try {
+                    await cluster.start({ nodes, shards, flags, prepare, options, between });
                     await story(cluster);
                     cluster.check();
+                    assert.deepEqual(strays, [], 'nothing failed aside');
+                } catch (error) {
+                    error.message += watch.told();
+                    throw error;
                 } finally {
+                    watch.end();
                     await cluster.stop();
                 }
             }, timeout);

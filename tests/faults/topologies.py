@@ -258,15 +258,21 @@ class Sentinel(Topology):
 
 
 class Cluster(Topology):
-    def __init__(self, primaries=3, replicas=1, node_timeout_ms=1500):
+    def __init__(self, primaries=3, replicas=1, node_timeout_ms=1500, ports=(), seen_as=()):
         super().__init__()
+        self.ports, self.seen_as = ports, seen_as
         self.primary_count, self.replica_count, self.node_timeout_ms = primaries, replicas, node_timeout_ms
 
     def start(self):
         for index in range(self.primary_count * (1 + self.replica_count)):
-            self.add("primary" if index < self.primary_count else "replica", "--cluster-enabled", "yes",
-                     "--cluster-node-timeout", str(self.node_timeout_ms), "--cluster-port", str(free_port()),
-                     "--repl-diskless-sync-delay", "0").launch()
+            port, bus = self.ports[index] if self.ports else (free_port(), free_port())
+            seen = self.seen_as[index] if self.seen_as else (port, bus)
+            server = self.add("primary" if index < self.primary_count else "replica", "--cluster-enabled", "yes",
+                              "--cluster-node-timeout", str(self.node_timeout_ms), "--cluster-port", str(bus),
+                              "--cluster-announce-port", str(seen[0]), "--cluster-announce-bus-port", str(seen[1]),
+                              "--repl-diskless-sync-delay", "0", port=port)
+            server.seen_as, server.bus_seen_as = seen
+            server.launch()
         first = self.servers[0]
         for index, server in enumerate(self.servers):
             if index < self.primary_count:
@@ -274,13 +280,13 @@ class Cluster(Topology):
                            (index + 1) * 16384 // self.primary_count - 1)
                 server.ask("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
             if server is not first:
-                server.ask("CLUSTER", "MEET", "127.0.0.1", first.port, first.options[5])
+                server.ask("CLUSTER", "MEET", "127.0.0.1", first.seen_as, first.bus_seen_as)
         ids = [server.ask("CLUSTER", "MYID") for server in self.servers]
         eventually(lambda: all(len(self.nodes(one)) == len(ids) for one in self.servers), 20, "the nodes know each other")
         for index, server in enumerate(self.servers[self.primary_count:]):
             eventually(lambda: server.ask("CLUSTER", "REPLICATE", ids[index % self.primary_count]) == "OK", 10, "a replica follows")
         eventually(self.complete, 30, "the cluster is complete")
-        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{one.port}" for one in self.servers[:self.primary_count])
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{one.seen_as}" for one in self.servers[:self.primary_count])
 
     def nodes(self, server):
         return [line.split() for line in server.ask("CLUSTER", "NODES").splitlines()]
@@ -357,16 +363,22 @@ def obey(topology, words):
     return {}
 
 
+def pairs(text):
+    return [tuple(int(port) for port in pair.split(":")) for pair in text.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("form", choices=["standalone", "sentinel", "cluster"])
     parser.add_argument("--password", help="of the standalone server")
+    parser.add_argument("--ports", type=pairs, default=(), help="cluster: PORT:BUS,... of the servers")
+    parser.add_argument("--all-seen-as", type=pairs, default=(), help="cluster: the ports by which each is known")
     parser.add_argument("--primary-port", type=int, help="Sentinel: of the first primary")
     parser.add_argument("--seen-as", type=int, help="Sentinel: the port by which replicas, sentinels and clients know the first primary")
     options = parser.parse_args()
     die_with_parent(signal.SIGINT)          # So that the folder is removed.
     topology = {"standalone": lambda: Standalone(options.password), "sentinel": lambda: Sentinel(primary_port=options.primary_port, seen_as=options.seen_as),
-                "cluster": Cluster}[options.form]()
+                "cluster": lambda: Cluster(ports=options.ports, seen_as=options.all_seen_as)}[options.form]()
     with topology:
         print(json.dumps(topology.describe()), flush=True)
         for line in sys.stdin:

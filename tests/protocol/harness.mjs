@@ -33,6 +33,7 @@ const running = new Set();
 process.on('exit', () => {
     for (const child of running) child.kill('SIGKILL');
 });
+for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => process.exit(1));
 
 export class Server {
     static async start(flags = [], { config, env = {}, ready = true, stderr = 'pipe' } = {}) {
@@ -88,7 +89,13 @@ export class Server {
         server.adminAddress = admin.match(/127\.0\.0\.1:\d+/)[0];
         server.clients = new Set();
         server.agent = new Agent({ keepAliveTimeout: 1000 });
-        if (ready) await eventually(async () => (await server.get('/health/ready', { key: null })).status === 200);
+        if (ready) {
+            const well = async () => (await server.get('/health/ready', { key: null })).status === 200;
+            await eventually(well, 15000, () => `it is ready: ${server.errors.slice(-800)}`).catch(async (error) => {
+                await server.stop();
+                throw error;
+            });
+        }
         return server;
     }
 
