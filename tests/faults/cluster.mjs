@@ -20,12 +20,16 @@ process.on('exit', () => {
     for (const child of running) child.kill('SIGKILL');
 });
 
+// Below those of topologies.py, and those that the kernel gives to who calls.
 export async function freePort() {
-    const server = createServer();
-    await new Promise((done) => server.listen(0, '127.0.0.1', done));
-    const { port } = server.address();
-    await new Promise((done) => server.close(done));
-    return port;
+    for (;;) {
+        const server = createServer();
+        const port = 12000 + Math.floor(Math.random() * 8000);
+        const free = await new Promise((done) => server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true)));
+        if (!free) continue;
+        await new Promise((done) => server.close(done));
+        return port;
+    }
 }
 
 // One command in one line of text, on a connection of its own: what may hang for long must not hold up anything else.
@@ -158,8 +162,12 @@ export class Topology {
             rest = lines.pop();
             for (const line of lines) (topology.waiting.shift() ?? ((value) => topology.answers.push(value)))(JSON.parse(line));
         });
-        Object.assign(topology, await topology.answer());
-        return topology;
+        topology.child.once('exit', () => {
+            for (const waiter of topology.waiting.splice(0)) waiter({ error: 'the servers did not start' });
+        });
+        const { error, ...servers } = await topology.answer();
+        if (error) throw new Error(error);
+        return Object.assign(topology, servers);
     }
 
     answer() {

@@ -20,6 +20,7 @@ import argparse
 import ctypes
 import json
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -31,9 +32,21 @@ import time
 PR_SET_PDEATHSIG = 1
 
 
+reserved = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    """Ours until the process ends: else another one that runs at the same time may be given it before a server listens there,
+    and two clusters become one. Below the ports that the kernel gives to those who call."""
+    while True:
+        probe = socket.socket()
+        try:
+            probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+        except OSError:
+            probe.close()
+            continue
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)     # So may a server that says the same.
+        reserved.append(probe)
         return probe.getsockname()[1]
 
 
