@@ -5,11 +5,13 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "codec/proxy_protocol.h"
@@ -115,7 +117,20 @@ ConnectionId Transport::take_slot() {
     return id;
 }
 
+// The first descriptor that no newcomer is given. The last ones are for connections that we make: whoever is full of
+// clients must find Redis again when that connection breaks. The kernel gives the lowest number that is free, so a
+// number says how many are left.
+int Transport::newcomers_end() {
+    constexpr rlim_t kOurs = 32;             // Two a server of Redis and a shard, and those of the sentinels.
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    return static_cast<int>(std::min<rlim_t>(limit.rlim_cur - std::min(kOurs, limit.rlim_cur / 4), INT_MAX));
+}
+
 void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
+    const int end = newcomers_end();
+    // Another thread may have been given it in the moment in which it was given up.
+    if (spare_ < 0) { spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC); }
     // Bounded, so that a storm of newcomers does not starve those who are here.
     for (int i = 0; i < 256; ++i) {
         const int descriptor = ::accept4(listener.descriptor, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -130,6 +145,10 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
                 if (refused >= 0) { continue; }
             }
             return;
+        }
+        if (descriptor >= end) {
+            ::close(descriptor);
+            continue;
         }
         const int on = 1;
         ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -95,6 +95,7 @@ class Transport {
     void on_resolved();
     void on_connecting(ConnectionId id, Connection& connection, std::vector<Event>& out);
     bool try_next_address(ConnectionId id, Connection& connection);
+    static int newcomers_end();
     void accept_all(Listener& listener, std::vector<Event>& out);
     void write_queue(ConnectionId id, Connection& connection);
     void sweep();

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,6 +60,35 @@ TEST(Transport, CarriesBytesBothWays) {
     ::close(client);
     EXPECT_EQ(await(transport, Event::Kind::closed).connection, accepted.connection);
     EXPECT_EQ(transport.connection_count(), 0U);
+}
+
+TEST(Transport, FullOfNewcomersStillConnectsToOthers) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    std::vector<int> clients;
+    for (int i = 0; i < 100; ++i) { clients.push_back(dial(*port)); }
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const int next = ::dup(clients.back());
+    ::close(next);
+    const rlimit narrow{static_cast<rlim_t>(next) + 50, before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &narrow), 0);
+    std::vector<Event> events;
+    for (int i = 0; i < 10; ++i) { transport.wait(10ms, events); }
+    EXPECT_EQ(events.size(), 50 - 32U);
+    // Whoever was too many is hung up on; who is here stays.
+    char byte = 0;
+    EXPECT_EQ(::recv(clients.back(), &byte, 1, 0), 0);
+    EXPECT_LT(::recv(clients.front(), &byte, 1, MSG_DONTWAIT), 0);
+    EXPECT_EQ(errno, EAGAIN);
+    Transport other;
+    const auto elsewhere = other.listen("127.0.0.1", 0, 2);
+    EXPECT_TRUE(elsewhere);
+    const ConnectionId ours = transport.connect("127.0.0.1", *elsewhere, nullptr);
+    EXPECT_EQ(await(transport, Event::Kind::connected).connection, ours);
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    for (const int client : clients) { ::close(client); }
 }
 
 TEST(Transport, TakesAProxyHeaderOffHoweverItComes) {

@@ -83,6 +83,20 @@ fault('F3 rolling restart under load: no join, no leave, no message lost', async
     assert.ok(published.every((p) => p.tries <= 2), 'no publish failed after one retry');
 }, { on: everywhere });
 
+fault('F3 a node is drained while the next one is out of reach of Redis: no join, no leave', async (cluster) => {
+    const { stay, play, since } = await crowd(cluster, { members: [['a', 2, {}]], watchers: 2 });
+    const [a] = play;
+    cluster.proxies[0].cut();
+    await cluster.until(async () => (await cluster.nodes[0].publish(room, { data: 1 })).status === 503, 5000, 'it is out of reach');
+    a.rooms.get(room).position = undefined;      // A recovery would have to wait for Redis.
+    cluster.nodes[2].down = true;
+    cluster.nodes[2].signal('SIGTERM');
+    await cluster.until(() => a.connects === 2 && a.rooms.get(room).stale && !a.link?.before, 5000, 'a is on the next one, which Redis does not know yet');
+    cluster.proxies[0].heal();
+    await pause(bounds.crash);
+    assert.deepEqual(events(stay, since), []);
+}, { on: everywhere, between: true });
+
 for (const lasts of [Math.round(constants.lease * 0.35), Math.round(constants.lease * 2.4)]) {
     fault(`F4 a node stopped for ${lasts} ms: no ghosts, one view again`, async (cluster) => {
         const { stay } = await crowd(cluster, { members: [['a', 2, { roam: false }]], watchers: 2 });

@@ -65,12 +65,13 @@ export class Person {
             this.link = link;
             this.next = undefined;
             for (const room of this.rooms.values()) this.ask(link, room);
-            // It says goodbye when the new one is everywhere where it was: a farewell before is a leave.
+            // It goes when the new one is everywhere where it was, and without a code, as our clients do: where the new node is out of
+            // reach of Redis, a farewell on the old one would be a leave.
             if (old && old !== link) {
                 old.replaced = true;
                 link.before = old;
                 this.replace(link);
-                setTimeout(() => old.ws.close(1000), 5000);
+                setTimeout(() => old.ws.close(), 5000);
             }
             return;
         }
@@ -140,7 +141,7 @@ export class Person {
 
     replace(link) {
         if (!link.before || link.subscribed.size < this.rooms.size) return;
-        link.before.ws.close(1000);
+        link.before.ws.close();
         link.before = undefined;
     }
 
