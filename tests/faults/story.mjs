@@ -1,4 +1,5 @@
 // How a fault is told: on which forms of Redis, how often, by whom; and what the command line of every suite here takes.
+import { readFileSync, readdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { alone, assert, option, pause } from '../protocol/harness.mjs';
 import { Cluster, Redis, Topology } from './cluster.mjs';
@@ -26,6 +27,16 @@ export function usage(name) {
 let strays = [];
 process.on('unhandledRejection', (error) => strays.push(error.message));
 
+// How long the thread of this process that waited longest was ready to run, and did not.
+function waited(pid) {
+    try {
+        const delays = readdirSync(`/proc/${pid}/task`).map((task) => Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[1]));
+        return Math.max(...delays) / 1e6;
+    } catch {
+        return NaN;                          // It is gone.
+    }
+}
+
 // How late this process was for its own timer, and with it, as a rule, the nodes and Redis: for whoever looks into a failure on a
 // crowded machine.
 function lateness() {
@@ -37,7 +48,11 @@ function lateness() {
         worst = Math.max(worst, now - before - every);
         before = now;
     }, every);
-    return { told: () => ` [own timer late by ${worst.toFixed(0)} ms, load ${loadavg()[0].toFixed(0)}]`, end: () => clearInterval(timer) };
+    const told = (nodes) => {
+        const waits = nodes.filter((node) => !node.down).map((node) => `${waited(node.child.pid).toFixed(0)} ms`);
+        return ` [own timer late by ${worst.toFixed(0)} ms, nodes waited for a core ${waits}, load ${loadavg()[0].toFixed(0)}]`;
+    };
+    return { told, end: () => clearInterval(timer) };
 }
 
 // `on`: the forms of Redis where the story can be told. `between`: it uses `cluster.proxies`, which only `standalone` always has.
@@ -58,7 +73,7 @@ export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [],
                     cluster.check();
                     assert.deepEqual(strays, [], 'nothing failed aside');
                 } catch (error) {
-                    error.message += watch.told();
+                    error.message += watch.told(cluster.nodes);
                     throw error;
                 } finally {
                     watch.end();
