@@ -121,6 +121,10 @@ void Partition::on_answer(Answered& answer) {
     const Error unavailable{ErrorCode::unavailable, "the engine is out of reach: " + reason};
     switch (pending.kind) {
         case Kind::snap:
+            --syncing_;
+            on_snaps(pending, value);
+            start_syncs();
+            return;
         case Kind::page:
         case Kind::reach: {
             --syncing_;
@@ -128,8 +132,6 @@ void Partition::on_answer(Answered& answer) {
             if (channel != nullptr && channel->state == Channel::State::syncing && channel->sync == pending.call) {
                 if (value == nullptr) {
                     sync(*channel);
-                } else if (pending.kind == Kind::snap) {
-                    on_snap(*channel, *value);
                 } else if (pending.kind == Kind::page) {
                     on_page(*channel, *value);
                 } else {

@@ -133,9 +133,12 @@ class Partition {
     struct Flight {
         enum class Kind : std::uint8_t { reg, beat, apply, end } kind = Kind::beat;
         Token token = 0;                     // 0: waits to be sent again.
-        std::string wire;
         std::string iid;
-        std::vector<Op> ops;
+        struct Group {
+            std::string wire;
+            std::vector<Op> ops;
+        };
+        std::vector<Group> groups;           // Each channel once.
         std::vector<std::string> args;
         Instant sent{};
     };
@@ -150,6 +153,7 @@ class Partition {
         Kind kind = Kind::snap;
         std::string wire;                    // Or the incarnation, for reap.
         std::vector<std::string> wires;      // Of meta.
+        std::vector<std::pair<std::string, std::uint64_t>> syncs;   // Of snap: channels, and which sync of each.
         domain::CallId call = 0;
         std::optional<domain::Read> read;
         std::uint32_t tries = 0;
@@ -194,6 +198,7 @@ class Partition {
     void tell_entered(Channel& channel, const std::string& user, Own& own);
     void run_out_lingers();
     std::vector<std::string> operation(Channel& channel, const std::string& user, Op& op);
+    void fill(Flight& flight);
 
     // partition_channel.cpp
     Channel& channel(const std::string& wire, const domain::ChannelRef& ref);
@@ -202,6 +207,7 @@ class Partition {
     void enter(Channel& channel, Channel::State state);
     void sync(Channel& channel);
     void start_syncs();
+    void on_snaps(const Pending& pending, const codec::resp::Value* value);
     void on_snap(Channel& channel, const codec::resp::Value& value);
     void on_page(Channel& channel, const codec::resp::Value& value);
     void on_reach(Channel& channel, const codec::resp::Value& value);

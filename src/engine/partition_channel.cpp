@@ -9,7 +9,8 @@ namespace starling::engine {
 
 namespace {
 
-constexpr std::uint32_t kSyncsMax = 16;      // Snapshots asked for at once, of one partition.
+constexpr std::uint32_t kSyncsMax = 4;       // Calls for snapshots at once, of one partition ...
+constexpr std::size_t kSyncChannelsMax = 32; // ... and the channels in one: those that wait while others are on their way.
 constexpr std::size_t kBufferMax = 4096;     // Deltas that wait for a snapshot; then a later one is asked for.
 constexpr std::size_t kLookMax = 64;         // Positions in one META.
 constexpr std::size_t kLooksMax = 4;         // METAs in one heartbeat.
@@ -138,14 +139,35 @@ void Partition::sync(Channel& channel) {
 
 void Partition::start_syncs() {
     while (up_ && syncing_ < kSyncsMax && !to_sync_.empty()) {
-        const std::string wire = std::move(to_sync_.front());
-        to_sync_.pop_front();
-        Channel* channel = find(wire);
-        if (channel == nullptr || channel->state != Channel::State::syncing) { continue; }
+        Pending pending{.kind = Pending::Kind::snap, .wire = {}, .wires = {}, .syncs = {}, .call = 0, .read = {}};
+        std::vector<std::string> args = {random_word(), std::to_string(settings_.snapshot_max)};
+        while (!to_sync_.empty() && pending.syncs.size() < kSyncChannelsMax) {
+            std::string wire = std::move(to_sync_.front());
+            to_sync_.pop_front();
+            Channel* channel = find(wire);
+            if (channel == nullptr || channel->state != Channel::State::syncing) { continue; }
+            // Asked for twice: once is enough.
+            if (std::any_of(pending.syncs.begin(), pending.syncs.end(), [&](const auto& sync) { return sync.first == wire; })) { continue; }
+            args.push_back(wire);
+            args.push_back(std::to_string(channel->log.size));
+            pending.syncs.emplace_back(std::move(wire), channel->sync);
+        }
+        if (pending.syncs.empty()) { return; }
         ++syncing_;
-        Pending pending{.kind = Pending::Kind::snap, .wire = wire, .wires = {}, .call = channel->sync, .read = {}};
-        eval(std::move(pending), scripts::snap(),
-             {wire, std::to_string(channel->log.size), random_word(), std::to_string(settings_.snapshot_max)});
+        eval(std::move(pending), scripts::snap(), std::move(args));
+    }
+}
+
+void Partition::on_snaps(const Pending& pending, const codec::resp::Value* value) {
+    for (std::size_t i = 0; i < pending.syncs.size(); ++i) {
+        Channel* channel = find(pending.syncs[i].first);
+        if (channel == nullptr || channel->state != Channel::State::syncing || channel->sync != pending.syncs[i].second) { continue; }
+        const bool answered = value != nullptr && i < value->elements.size() && value->elements[i].elements.size() == 10;
+        if (answered) {
+            on_snap(*channel, value->elements[i]);
+        } else {
+            sync(*channel);
+        }
     }
 }
 
@@ -161,7 +183,7 @@ void Partition::on_snap(Channel& channel, const codec::resp::Value& value) {
     if (count > settings_.snapshot_max) {
         channel.paging = std::move(snapshot);
         ++syncing_;
-        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire, .wires = {}, .call = channel.sync, .read = {}});
+        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire, .wires = {}, .syncs = {}, .call = channel.sync, .read = {}});
         redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire, "0", "COUNT", "1000"}, now_, out_->actions);
         return;
     }
@@ -182,11 +204,11 @@ void Partition::on_page(Channel& channel, const codec::resp::Value& value) {
     ++syncing_;
     const std::string& cursor = value.elements[0].text;
     if (cursor == "0") {
-        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire, .wires = {}, .call = channel.sync, .read = {}};
+        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire, .wires = {}, .syncs = {}, .call = channel.sync, .read = {}};
         eval(std::move(pending), scripts::meta(), {channel.wire});
         return;
     }
-    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire, .wires = {}, .call = channel.sync, .read = {}});
+    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire, .wires = {}, .syncs = {}, .call = channel.sync, .read = {}});
     redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire, cursor, "COUNT", "1000"}, now_, out_->actions);
 }
 
@@ -317,7 +339,7 @@ void Partition::look_around() {
         look_from_ = round ? "" : wires.back();
         looks_owed_ = round ? 0 : looks_owed_ - std::min(looks_owed_, wires.size());
         if (!wires.empty()) {
-            Pending pending{.kind = Pending::Kind::meta, .wire = {}, .wires = wires, .call = 0, .read = {}};
+            Pending pending{.kind = Pending::Kind::meta, .wire = {}, .wires = wires, .syncs = {}, .call = 0, .read = {}};
             eval(std::move(pending), scripts::meta(), wires);
         }
         if (round) { return; }

@@ -21,7 +21,7 @@ void Partition::register_lease() {
             mark(*channel, user);
         }
     }
-    Flight flight{.kind = Flight::Kind::reg, .token = 0, .wire = {}, .iid = iid_, .ops = {}, .args = {}, .sent = {}};
+    Flight flight{.kind = Flight::Kind::reg, .token = 0, .iid = iid_, .groups = {}, .args = {}, .sent = {}};
     flight.args = {iid_, settings_.address,
                    std::to_string(settings_.partitions) + "/" + std::to_string(settings_.heartbeat / 1ms) + "/" +
                        std::to_string(settings_.lease / 1ms) + "/" + std::to_string(settings_.linger / 1ms) + "/" +
@@ -92,7 +92,7 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     }
     if (flight.kind == Flight::Kind::apply) { return; }
     if (index_ == settings_.shard) { tell(domain::LeaseRenewed{}); }
-    on_leases(words[6]);
+    on_leases(words[5]);
     const std::int64_t counter = to_number(words[3].text);
     if (counter != counter_seen_ || looks_owed_ > 0) {
         counter_seen_ = counter;
@@ -168,7 +168,7 @@ void Partition::end_old() {
 }
 
 void Partition::reap(const std::string& iid, const std::string& expected) {
-    Pending pending{.kind = Pending::Kind::reap, .wire = iid, .wires = {expected}, .call = 0, .read = {}};
+    Pending pending{.kind = Pending::Kind::reap, .wire = iid, .wires = {expected}, .syncs = {}, .call = 0, .read = {}};
     eval(std::move(pending), scripts::reap(), {publish_command(), iid, expected, random_word(), random_word()});
 }
 

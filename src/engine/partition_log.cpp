@@ -63,19 +63,19 @@ void Partition::on(domain::Publish& call, const std::string& wire) {
         tell(domain::Published{call.call, std::unexpected(unavailable)});
         return;
     }
-    Pending pending{.kind = Pending::Kind::publish, .wire = wire, .wires = {}, .call = call.call, .read = {}};
+    Pending pending{.kind = Pending::Kind::publish, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = {}};
     eval(std::move(pending), scripts::publish(),
          {publish_command(), wire, call.message.id, encode_body(call.message), call.except, std::to_string(call.log.size),
           std::to_string(call.log.ttl / 1ms), random_word(), call.key.value_or(""), std::to_string(call.key_ttl / 1ms)});
 }
 
 void Partition::on(domain::Erase& call, const std::string& wire) {
-    Pending pending{.kind = Pending::Kind::erase, .wire = wire, .wires = {}, .call = call.call, .read = {}};
+    Pending pending{.kind = Pending::Kind::erase, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = {}};
     eval(std::move(pending), scripts::erase(), {publish_command(), wire, random_word()});
 }
 
 void Partition::on(domain::Acknowledge& call, const std::string& wire) {
-    Pending pending{.kind = Pending::Kind::acknowledge, .wire = wire, .wires = {}, .call = call.call, .read = {}};
+    Pending pending{.kind = Pending::Kind::acknowledge, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = {}};
     eval(std::move(pending), scripts::acknowledge(), {publish_command(), wire, std::to_string(call.offset), call.except, random_word()});
 }
 
@@ -119,7 +119,7 @@ void Partition::read_page(domain::Read call, const std::string& wire, std::uint3
     }
     std::vector<std::string> args = {wire, std::move(from), std::move(to), std::to_string(call.limit + 1), call.reverse ? "1" : "0",
                                      std::to_string(call.log.size), random_word()};
-    Pending pending{.kind = Pending::Kind::page_read, .wire = wire, .wires = {}, .call = call.call, .read = std::move(call)};
+    Pending pending{.kind = Pending::Kind::page_read, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = std::move(call)};
     pending.tries = tries;
     eval(std::move(pending), scripts::read(), std::move(args));
 }
@@ -252,7 +252,7 @@ void Partition::read_log(Channel& channel) {
     if (!channel.reads_asked.empty() && from != UINT64_MAX) { from -= std::min(from, kReadMargin); }
     channel.read_since = channel.chain.value_or(Position{});
     channel.read_id = ++read_serial_;
-    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .call = channel.read_id, .read = {}};
+    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .syncs = {}, .call = channel.read_id, .read = {}};
     // Newest first, so that what the limit cuts off is the old end.
     eval(std::move(pending), scripts::read(),
          {channel.wire, std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});

@@ -167,7 +167,7 @@ class PartitionLog : public testing::Test {
         const auto bulk = Rig::bulk;
         const std::string offset = std::to_string(log_.size()), id = log_.empty() ? "" : log_.back().id;
         const auto lease = [&](const std::string& o) {
-            return Rig::list({bulk("OK"), bulk(o), bulk("0"), bulk(std::to_string(counter_)), bulk(""), bulk("0"), Rig::list({})});
+            return Rig::list({bulk("OK"), bulk(o), bulk("0"), bulk(std::to_string(counter_)), Rig::list({}), Rig::list({})});
         };
         if (is(scripts::reg())) { return lease("0"); }
         if (is(scripts::apply())) { return lease(words[6]); }
@@ -179,7 +179,11 @@ class PartitionLog : public testing::Test {
             return Rig::list(out);
         }
         if (is(scripts::snap())) {
-            return Rig::list({bulk(""), bulk("0"), bulk(""), bulk("0"), bulk("epoch"), bulk(offset), bulk(id), bulk("0"), bulk("0"), Rig::list({})});
+            std::vector<std::string> out;
+            for (std::size_t i = 6; i < words.size(); i += 2) {
+                out.push_back(Rig::list({bulk(""), bulk("0"), bulk(""), bulk("0"), bulk("epoch"), bulk(offset), bulk(id), bulk("0"), bulk("0"), Rig::list({})}));
+            }
+            return Rig::list(out);
         }
         EXPECT_TRUE(is(scripts::read())) << words[1];
         ++reads_;

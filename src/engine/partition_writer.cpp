@@ -39,8 +39,10 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
 // Redis has the user from here, the view shows it, and no removal is on its way.
 bool Partition::entered(const Channel& channel, const std::string& user, const Own& own) const {
     if (!own.held || !own.acked || channel.state != Channel::State::live || !channel.view.in_redis(user)) { return false; }
-    return !flight_ || flight_->wire != channel.wire || std::none_of(flight_->ops.begin(), flight_->ops.end(), [&](const Op& op) {
-        return op.user == user && (op.kind == '-' || op.kind == 'c');
+    return !flight_ || std::ranges::none_of(flight_->groups, [&](const Flight::Group& group) {
+        return group.wire == channel.wire && std::ranges::any_of(group.ops, [&](const Op& op) {
+            return op.user == user && (op.kind == '-' || op.kind == 'c');
+        });
     });
 }
 
@@ -192,47 +194,55 @@ void Partition::pump() {
         return;
     }
     if (state_ != State::live) { return; }
-    Flight flight{.kind = Flight::Kind::apply, .token = 0, .wire = {}, .iid = iid_, .ops = {}, .args = {}, .sent = {}};
-    if (now() < next_beat_) {
-        while (!dirty_channels_.empty() && flight.ops.empty()) {
-            // In turns: the first by name, again and again, would keep the last ones waiting for as long as there is work.
-            auto next = dirty_channels_.upper_bound(pumped_);
-            if (next == dirty_channels_.end()) { next = dirty_channels_.begin(); }
-            flight.wire = pumped_ = *next;
-            Channel& channel = *find(flight.wire);
-            std::size_t bytes = 0;
-            while (!channel.dirty.empty() && flight.ops.size() < settings_.operations_max && bytes < settings_.operation_bytes_max) {
-                const std::string user = *channel.dirty.begin();
-                channel.dirty.erase(channel.dirty.begin());
-                Op op;
-                std::vector<std::string> words = operation(channel, user, op);
-                if (words.empty()) {
-                    const auto own = channel.own.find(user);
-                    if (own != channel.own.end() && !own->second.wanted() && !own->second.acked) { drop(channel, user); }
-                    continue;
-                }
-                for (const auto& word : words) { bytes += word.size(); }
-                flight.ops.push_back(std::move(op));
-                std::move(words.begin(), words.end(), std::back_inserter(flight.args));
-            }
-            if (channel.dirty.empty()) { dirty_channels_.erase(flight.wire); }
-        }
-        if (flight.ops.empty()) {
+    Flight flight{.kind = Flight::Kind::apply, .token = 0, .iid = iid_, .groups = {}, .args = {}, .sent = {}};
+    flight.args = {publish_command(), iid_, std::to_string(oseq_ + 1), retired_ ? "drain" : "live", random_word(), random_word()};
+    if (now() >= next_beat_) {
+        flight.kind = Flight::Kind::beat;
+    } else {
+        fill(flight);
+        if (flight.groups.empty()) {
             if (!retired_ || contributes() || now() < settled_at_) { return; }
             // The last linger is over: the lease ends with it (R12).
             flight.kind = Flight::Kind::end;
             flight.args = {publish_command(), iid_, "", random_word(), random_word()};
-            send(std::move(flight));
-            return;
         }
-    } else {
-        flight.kind = Flight::Kind::beat;
     }
-    std::vector<std::string> args = {publish_command(), iid_, std::to_string(oseq_ + 1), retired_ ? "drain" : "live",
-                                     random_word(), random_word(), flight.wire};
-    std::move(flight.args.begin(), flight.args.end(), std::back_inserter(args));
-    flight.args = std::move(args);
     send(std::move(flight));
+}
+
+// What waits, channel after channel, as much as one call may carry: what came while the last one was on its way goes together.
+void Partition::fill(Flight& flight) {
+    std::size_t count = 0, bytes = 0;
+    while (!dirty_channels_.empty() && count < settings_.operations_max && bytes < settings_.operation_bytes_max) {
+        // In turns: the first by name, again and again, would keep the last ones waiting for as long as there is work.
+        auto next = dirty_channels_.upper_bound(pumped_);
+        if (next == dirty_channels_.end()) { next = dirty_channels_.begin(); }
+        pumped_ = *next;
+        Channel& channel = *find(pumped_);
+        Flight::Group group{pumped_, {}};
+        std::vector<std::string> args;
+        while (!channel.dirty.empty() && count < settings_.operations_max && bytes < settings_.operation_bytes_max) {
+            const std::string user = *channel.dirty.begin();
+            channel.dirty.erase(channel.dirty.begin());
+            Op op;
+            std::vector<std::string> words = operation(channel, user, op);
+            if (words.empty()) {
+                const auto own = channel.own.find(user);
+                if (own != channel.own.end() && !own->second.wanted() && !own->second.acked) { drop(channel, user); }
+                continue;
+            }
+            ++count;
+            for (const auto& word : words) { bytes += word.size(); }
+            group.ops.push_back(std::move(op));
+            std::move(words.begin(), words.end(), std::back_inserter(args));
+        }
+        if (channel.dirty.empty()) { dirty_channels_.erase(pumped_); }
+        if (group.ops.empty()) { continue; }
+        flight.args.push_back(group.wire);
+        flight.args.push_back(std::to_string(group.ops.size()));
+        std::move(args.begin(), args.end(), std::back_inserter(flight.args));
+        flight.groups.push_back(std::move(group));
+    }
 }
 
 void Partition::send(Flight flight) {
@@ -272,27 +282,29 @@ void Partition::on_flight(Answered& answer) {
 }
 
 void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
-    Channel* channel = find(flight.wire);
-    if (channel == nullptr) { return; }
-    for (std::size_t i = 0; i < flight.ops.size(); ++i) {
-        const Op& op = flight.ops[i];
-        const auto it = channel->own.find(op.user);
-        if (it == channel->own.end()) { continue; }
-        Own& own = it->second;
-        if (own.update && own.update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.update.reset(); }
-        if (op.kind == '+') {
-            own.acked = own.stated = true;
-            digest_ += static_cast<std::int64_t>(op.hash);
-            own.linger_unsaid = own.lingering && !settings_.off.r6;
-        } else if (op.kind == 'l') {
-            own.linger_unsaid = false;
-            if (own.lingering) { own.lingers_since = {value.elements[4].text, static_cast<std::uint64_t>(to_number(value.elements[5]))}; }
-        } else if (op.kind == '-' || op.kind == 'c') {
-            own.acked = false;
-            digest_ -= static_cast<std::int64_t>(op.hash);
+    const auto& positions = value.elements[4].elements;   // Epoch and version of each channel.
+    for (std::size_t g = 0; g < flight.groups.size() && 2 * g + 1 < positions.size(); ++g) {
+        Channel* channel = find(flight.groups[g].wire);
+        if (channel == nullptr) { continue; }
+        for (const Op& op : flight.groups[g].ops) {
+            const auto it = channel->own.find(op.user);
+            if (it == channel->own.end()) { continue; }
+            Own& own = it->second;
+            if (own.update && own.update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.update.reset(); }
+            if (op.kind == '+') {
+                own.acked = own.stated = true;
+                digest_ += static_cast<std::int64_t>(op.hash);
+                own.linger_unsaid = own.lingering && !settings_.off.r6;
+            } else if (op.kind == 'l') {
+                own.linger_unsaid = false;
+                if (own.lingering) { own.lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))}; }
+            } else if (op.kind == '-' || op.kind == 'c') {
+                own.acked = false;
+                digest_ -= static_cast<std::int64_t>(op.hash);
+            }
+            tell_if_entered(*channel, op.user, own);
+            mark(*channel, op.user);         // What changed meanwhile; nothing where nothing did.
         }
-        tell_if_entered(*channel, op.user, own);
-        mark(*channel, op.user);             // What changed meanwhile; nothing where nothing did.
     }
 }
 

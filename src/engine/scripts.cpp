@@ -12,17 +12,17 @@ local function f(s) return #s .. ':' .. s end
 local function n2s(x) return string.format('%.0f', x) end
 )lua";
 
-// One step of a channel's chain. ops: {kind, user, hash, at, version, data}; the answer: epoch, version.
+// One step of a channel's chain. ops: {kind, user, hash, at, version, data}; the answer: epoch, version, by how much the
+// digest of the incarnation grows, and whether anything changed. A sum over one call is exact as a number of Lua; what is
+// kept is added to by Redis.
 constexpr const char* kChange = R"lua(
 local function change(pub, ch, iid, ops, ep, tag)
-  local M, N, U, D, L = B..'pm:'..ch, B..'pn:'..ch..':'..iid, B..'pu:'..ch, B..'pd:'..ch, B..'l:'..iid
+  local M, N, U, D = B..'pm:'..ch, B..'pn:'..ch..':'..iid, B..'pu:'..ch, B..'pd:'..ch
   local m = call('HMGET', M, 'e', 'v', 't')
   local e, v, t = m[1], tonumber(m[2] or '0'), m[3] or ''
-  if not e then
-    e, v, t = ep, 0, ''
-    call('HSET', M, 'e', e, 'v', '0', 't', '', 'd', '0')
-  end
-  local out, grew = {}, false
+  local fresh = not e
+  if fresh then e, v, t = ep, 0, '' end
+  local out, grew, shrank, joined, left, mine, all = {}, 0, 0, 0, 0, 0, 0
   local function tell(kind, user, rec) out[#out + 1] = kind .. f(user) .. f(rec) end
   for _, op in ipairs(ops) do
     local kind, user, hash, at, ver, data = op[1], op[2], op[3], op[4], op[5], op[6]
@@ -32,9 +32,8 @@ local function change(pub, ch, iid, ops, ep, tag)
       local new = 0
       if kind == '+' then new = call('HSETNX', N, user, '1') end
       if new == 1 then
-        grew = true
+        grew, mine = grew + 1, mine + tonumber(hash)
         call('HINCRBY', U, user, 1)
-        call('HINCRBY', L, 'd', hash)
       end
       local has = string.sub(data, 1, 1)
       if not rec then
@@ -42,7 +41,7 @@ local function change(pub, ch, iid, ops, ep, tag)
         if has == 'f' then data = '1' .. string.sub(data, 2) end
         rec = hash..':'..at..':'..ver..':'..string.sub(data, 1, 1)..':'..string.sub(data, 2)
         call('HSET', D, user, rec)
-        call('HINCRBY', M, 'd', hash)
+        joined, all = joined + 1, all + tonumber(hash)
         tell('J', user, rec)
       else
         local rat, rver, rest = string.match(rec, '^%d+:(%d+):(%d+):(.*)$')
@@ -72,12 +71,12 @@ local function change(pub, ch, iid, ops, ep, tag)
     elseif kind == '-' or kind == 'c' then
       if call('HDEL', N, user) == 1 then
         local rec = call('HGET', D, user) or '0:0:0:0:'
-        local h = string.match(rec, '^(%d+)')
-        call('HINCRBY', L, 'd', '-' .. h)
+        local h = tonumber(string.match(rec, '^(%d+)'))
+        shrank, mine = shrank + 1, mine - h
         if call('HINCRBY', U, user, -1) <= 0 then
           call('HDEL', U, user)
           call('HDEL', D, user)
-          call('HINCRBY', M, 'd', '-' .. h)
+          left, all = left + 1, all - h
           tell('L', user, rec)
         else
           if kind == 'c' then rec = '0:0:' .. ver .. ':0:' end
@@ -87,15 +86,23 @@ local function change(pub, ch, iid, ops, ep, tag)
     end
   end
   if #out > 0 then
-    if grew then call('SADD', B..'nc:'..iid, ch) end
-    if call('HLEN', N) == 0 then call('SREM', B..'nc:'..iid, ch) end
+    if grew > 0 then call('SADD', B..'nc:'..iid, ch) end
+    if shrank > 0 and call('HLEN', N) == 0 then call('SREM', B..'nc:'..iid, ch) end
     v = v + 1
-    call('HSET', M, 'v', n2s(v), 't', tag)
-    if call('HLEN', D) == 0 then call('PEXPIRE', M, 600000) else call('PERSIST', M) end
-    call('INCR', B..'n')
+    if fresh then
+      call('HSET', M, 'e', e, 'v', n2s(v), 't', tag, 'd', n2s(all))
+    else
+      call('HSET', M, 'v', n2s(v), 't', tag)
+      if all ~= 0 then call('HINCRBY', M, 'd', n2s(all)) end
+    end
+    if left > 0 and call('HLEN', D) == 0 then
+      call('PEXPIRE', M, 600000)
+    elseif joined > 0 and not fresh and (left > 0 or call('HLEN', D) == joined) then
+      call('PERSIST', M)
+    end
     call(pub, B..'c:'..ch, 'P'..f(e)..f(n2s(v))..f(t)..f(tag)..f(iid)..table.concat(out))
   end
-  return e, n2s(v)
+  return e, n2s(v), mine, #out > 0
 end
 )lua";
 
@@ -114,28 +121,43 @@ end
 )lua";
 
 constexpr const char* kApply = R"lua(
-local pub, iid, oseq, state, ep, tag, ch = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local pub, iid, oseq, state, ep, tag = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local L = B..'l:'..iid
-local s = call('HMGET', L, 'o', 's')
+local s = call('HMGET', L, 'o', 's', 'd')
 if not s[1] then return {'NOLEASE'} end
 if s[2] == 'dead' then return {'FENCED'} end
 local o, status = tonumber(s[1]), 'OK'
 if oseq <= o then status = 'DUP' elseif oseq ~= o + 1 then return {'OPGAP', s[1]} end
-local e, v, ls = '', '0', {}
-if status == 'OK' then
-  call('HSET', L, 'o', ARGV[3], 's', state)
-  if ch ~= '' then
-    local ops = {}
-    for i = 8, #ARGV, 6 do ops[#ops + 1] = {ARGV[i], ARGV[i+1], ARGV[i+2], ARGV[i+3], ARGV[i+4], ARGV[i+5]} end
-    e, v = change(pub, ch, iid, ops, ep, tag)
+if status == 'OK' then call('HSET', L, 'o', ARGV[3], 's', state) end
+local at, grown, moved, i = {}, 0, false, 7
+while i < #ARGV do
+  local ch, count, e, v = ARGV[i], tonumber(ARGV[i+1])
+  i = i + 2
+  if status == 'OK' then
+    local ops, mine, did = {}
+    for k = 1, count do
+      local w = i + 6 * (k - 1)
+      ops[k] = {ARGV[w], ARGV[w+1], ARGV[w+2], ARGV[w+3], ARGV[w+4], ARGV[w+5]}
+    end
+    e, v, mine, did = change(pub, ch, iid, ops, ep, tag)
+    grown, moved = grown + mine, moved or did
+  else
+    local m = call('HMGET', B..'pm:'..ch, 'e', 'v')
+    e, v = m[1] or '', m[2] or '0'
   end
+  i = i + 6 * count
+  at[#at + 1] = e
+  at[#at + 1] = v
 end
-if ch == '' then ls = leases() end
-if status == 'DUP' and ch ~= '' then
-  local m = call('HMGET', B..'pm:'..ch, 'e', 'v')
-  e, v = m[1] or '', m[2] or '0'
+local d = s[3] or '0'
+if grown ~= 0 then
+  call('HINCRBY', L, 'd', n2s(grown))
+  d = call('HGET', L, 'd')
 end
-return {status, call('HGET', L, 'o'), call('HGET', L, 'd') or '0', call('GET', B..'n') or '0', e, v, ls}
+if moved then call('INCR', B..'n') end
+if status == 'OK' then o = ARGV[3] else o = s[1] end
+if #at > 0 then return {status, o, d, '0', at, {}} end
+return {status, o, d, call('GET', B..'n') or '0', at, leases()}
 )lua";
 
 constexpr const char* kReg = R"lua(
@@ -148,7 +170,7 @@ if not s[1] then
   call('SADD', B..'ls', iid)
   call('INCR', B..'n')
 end
-return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', '', '0', leases()}
+return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', {}, leases()}
 )lua";
 
 constexpr const char* kReap = R"lua(
@@ -177,6 +199,7 @@ for _, ch in ipairs(call('SMEMBERS', C)) do
   left = left - #ops - 1
   if left <= 0 then break end
 end
+if k > 0 then call('INCR', B..'n') end
 if call('SCARD', C) > 0 then return {'MORE'} end
 call('SREM', B..'ls', iid)
 if s[1] then call('HDEL', L, 'd') else call('DEL', L) end
@@ -197,14 +220,27 @@ local function log_of(ch, size, ep)
 end
 )lua";
 
+// Several channels, as long as their members together are not too many; the first is always answered.
 constexpr const char* kSnap = R"lua(
-local ch, size, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
-local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 't', 'd')
-local le, lo, li, la = log_of(ch, size, ARGV[3])
-local count = call('HLEN', B..'pd:'..ch)
-local members = {}
-if count > 0 and count <= most then members = call('HGETALL', B..'pd:'..ch) end
-return {m[1] or '', m[2] or '0', m[3] or '', m[4] or '0', le, lo, li, la, count, members}
+local ep, most = ARGV[1], tonumber(ARGV[2])
+local out, sent = {}, 0
+for i = 3, #ARGV, 2 do
+  local ch = ARGV[i]
+  local count = call('HLEN', B..'pd:'..ch)
+  if #out > 0 and count <= most and sent + count > most then
+    out[#out + 1] = false
+  else
+    local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 't', 'd')
+    local le, lo, li, la = log_of(ch, tonumber(ARGV[i+1]), ep)
+    local members = {}
+    if count > 0 and count <= most then
+      members = call('HGETALL', B..'pd:'..ch)
+      sent = sent + count
+    end
+    out[#out + 1] = {m[1] or '', m[2] or '0', m[3] or '', m[4] or '0', le, lo, li, la, count, members}
+  end
+end
+return out
 )lua";
 
 // Whoever listens keeps an empty log's epoch alive.

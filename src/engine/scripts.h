@@ -7,17 +7,18 @@
 
 namespace starling::engine::scripts {
 
-// ARGV: publish command, iid, oseq, state, epoch, tag, channel ("" for a beat), operations of 6 words each
-// (kind + - u ?, user, hash, connectedAt, version, data with '1' or 'f' or '0' before it).
-// -> {status OK|DUP|NOLEASE|FENCED|OPGAP, o, digest, n, epoch, version, results (one letter an operation), leases}
-// A lease is five words: iid, o, state, address, constants; only a beat answers them.
+// ARGV: publish command, iid, oseq, state, epoch, tag, then for each channel: channel, count, and so many operations of
+// 6 words each (kind + - c u l, user, hash, connectedAt, version, data with '1' or 'f' or '0' before it); no channel: a beat.
+// -> {status OK|DUP|NOLEASE|FENCED|OPGAP, o, digest, n, {epoch, version of each channel}, leases}
+// A lease is five words: iid, o, state, address, constants; only a beat answers them and n.
 const Script& apply();
 // ARGV: iid, address, constants -> as apply() for a beat.
 const Script& reg();
 // ARGV: publish command, iid, expected o ("": one's own), epoch, tag -> {DONE|MORE|MOVED}
 const Script& reap();
-// ARGV: channel, history size, epoch for the log, members at most
-// -> {epoch, version, tag, digest, log epoch, offset, id, acknowledged, count, members (user, record, ...) or {}}
+// ARGV: epoch for logs, members at most, then for each channel: channel, history size
+// -> for each {epoch, version, tag, digest, log epoch, offset, id, acknowledged, count, members (user, record, ...) or {}},
+//    or nil where it is to be asked again, for the members before it were many.
 const Script& snap();
 // ARGV: channels -> for each epoch, version, digest, log epoch, offset, id.
 const Script& meta();
