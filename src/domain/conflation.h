@@ -3,6 +3,7 @@
 // end. The latest for each key is kept for newcomers, at most kKeysMax of them.
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ class Conflation {
 
     void on_publish(Item item, Duration window, Instant now, std::vector<Item>& out);
     std::vector<Message> latest() const;     // In the order in which the keys were last written.
-    bool empty() const { return entries_.empty(); }
+    bool empty() const { return !kept_; }
     std::optional<Instant> next_deadline() const;
     void on_deadline(Duration window, Instant now, std::vector<Item>& out);
 
@@ -34,9 +35,12 @@ class Conflation {
         Instant window_ends{};
         bool pending = false;                // `latest` has not been sent.
     };
-    std::map<std::string, Entry, std::less<>> entries_;
-    std::map<std::uint64_t, std::string> order_;   // written -> key
-    std::uint64_t writes_ = 0;
+    struct Kept {
+        std::map<std::string, Entry, std::less<>> entries;
+        std::map<std::uint64_t, std::string> order;   // written -> key
+        std::uint64_t writes = 0;
+    };
+    std::unique_ptr<Kept> kept_;             // Null: nothing was published.
 };
 
 }  // namespace starling::domain

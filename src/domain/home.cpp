@@ -42,7 +42,6 @@ HomeChannel& Shard::State::home(const ChannelRef& ref) {
     HomeChannel& channel = *homes[index];
     channel.ref = ref;
     channel.partition = partition_of(ref, settings->partitions);
-    channel.listeners.resize(self.count);
     home_index.insert(name_hash(ref.app, ref.name), index);
     return channel;
 }
@@ -63,7 +62,7 @@ void Shard::State::settle(HomeChannel& channel) {
     };
     consider(channel.typing.next_deadline());
     consider(channel.conflation.next_deadline());
-    const bool listened = std::find(channel.listeners.begin(), channel.listeners.end(), true) != channel.listeners.end();
+    const bool listened = channel.listeners.any();
     const bool needed = listened || channel.view_waits > 0 || !channel.asks.empty() || !channel.holders.empty();
     if (needed) {
         listen(channel);
@@ -78,7 +77,7 @@ void Shard::State::settle(HomeChannel& channel) {
             tell_engine(Unlisten{channel.ref});
             channel.hearing = Hearing::off;
             channel.stale = false;
-            channel.top.reset();
+            channel.top.set({}, last_epoch);
             channel.leave_at.reset();
             channel.view = PresenceView{};
             channel.conflation = Conflation{};
@@ -117,7 +116,7 @@ void Shard::State::deliver(HomeChannel& channel, DeliverMail mail_in) {
 }
 
 void Shard::State::tell_presence(HomeChannel& channel) {
-    if (std::find(channel.listeners.begin(), channel.listeners.end(), true) == channel.listeners.end()) {
+    if (channel.listeners.none()) {
         channel.view.skip(now.instant, presence_limits());
         return;
     }
@@ -171,7 +170,7 @@ void Shard::State::on(Listening& event) {
     if (UserHome* user = find_user(event.channel)) { on_user_listening(*user, event); }
     HomeChannel* channel = find_home(event.channel);
     if (channel == nullptr || channel->hearing == Hearing::off) { return; }
-    channel->top = std::move(event.top);
+    channel->top.set(event.top, last_epoch);
     channel->stale = event.stale;
     if (channel->hearing == Hearing::asked) {
         channel->hearing = Hearing::told;
@@ -232,7 +231,7 @@ void Shard::State::on(Broken& event) {
     if (UserHome* user = find_user(event.channel)) { on_user_broken(*user, event); }
     HomeChannel* channel = find_home(event.channel);
     if (channel == nullptr || channel->hearing == Hearing::off) { return; }
-    channel->top = std::move(event.top);
+    channel->top.set(event.top, last_epoch);
     const SharedBytes text = shared(native::encode_unsubscribed({}, channel->ref.name, "unrecoverable",
                                                                 "the log does not continue"));
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {

@@ -1,6 +1,7 @@
 #pragma once
 // What a shard keeps of a channel and of a user whose home it is. Included by state.h alone.
 
+#include <bitset>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +17,8 @@
 #include "domain/typing.h"
 
 namespace starling::domain {
+
+constexpr std::uint32_t kShardsMax = 256;    // As server.shards may say.
 
 // How far the home hears of the channel: `told` by Listening, `ready` once the members that follow it are in.
 enum class Hearing : std::uint8_t { off, asked, told, ready };
@@ -40,28 +43,7 @@ struct Lane {
     bool idle() const { return publishes == 0 && !busy && waiting.empty(); }
 };
 
-struct HomeChannel {
-    ChannelRef ref;
-    std::uint32_t partition = 0;
-    std::vector<bool> listeners;             // By shard.
-    Hearing hearing = Hearing::off;
-    bool stale = false;                      // Listening said so.
-    HistoryLimits log;                       // As the engine was told.
-    std::optional<Position> top;             // The last one delivered.
-    std::uint32_t view_waits = 0;            // Joins and reads that wait for the view or the log.
-    std::vector<AskMail> asks;               // Of the backend, for the view.
-    std::optional<Instant> leave_at;         // Nothing needs the channel's events; they go on until then.
-    PresenceView view;
-    PresenceHolders holders;
-    Typing typing;
-    std::vector<std::string> ended_typing;   // Messages that ended their user's typing before they were delivered.
-    Conflation conflation;
-    Instant conflated_at{};                  // The last message there.
-    std::map<SessionRef, Lane> lanes;
-    Instant scheduled = Instant::max();
-};
-
-// A position of which there is one for each user here, while epochs are few: they are shared.
+// A position of which there is one for each user and channel here, while epochs are few: they are shared.
 class KnownPosition {
  public:
     void set(const std::optional<Position>& position, SharedBytes& last_epoch) {
@@ -76,11 +58,33 @@ class KnownPosition {
         offset_ = offset;
         id_ = id.empty() ? SharedBytes() : SharedBytes(id);
     }
+    std::optional<Position> told() const { return epoch_ ? std::optional(get()) : std::nullopt; }
     Position get() const { return {std::string(epoch_.view()), offset_, std::string(id_.view())}; }
 
  private:
     SharedBytes epoch_, id_;                 // No epoch: it is not known.
     std::uint64_t offset_ = 0;
+};
+
+struct HomeChannel {
+    ChannelRef ref;
+    std::uint32_t partition = 0;
+    std::bitset<kShardsMax> listeners;       // By shard.
+    Hearing hearing = Hearing::off;
+    bool stale = false;                      // Listening said so.
+    HistoryLimits log;                       // As the engine was told.
+    KnownPosition top;                       // The last one delivered.
+    std::uint32_t view_waits = 0;            // Joins and reads that wait for the view or the log.
+    std::vector<AskMail> asks;               // Of the backend, for the view.
+    std::optional<Instant> leave_at;         // Nothing needs the channel's events; they go on until then.
+    PresenceView view;
+    PresenceHolders holders;
+    Typing typing;
+    std::vector<std::string> ended_typing;   // Messages that ended their user's typing before they were delivered.
+    Conflation conflation;
+    Instant conflated_at{};                  // The last message there.
+    std::map<SessionRef, Lane> lanes;
+    Instant scheduled = Instant::max();
 };
 
 struct UserHome {

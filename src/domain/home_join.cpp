@@ -61,7 +61,7 @@ void Shard::State::complete_join(HomeChannel& channel, Lane& lane, ReadAnswer* a
     frame.id = join.request;
     frame.channel = channel.ref.name;
     frame.stale = stale(channel);
-    if (join.history && channel.log.size > 0) { frame.position = channel.top; }
+    if (join.history && channel.log.size > 0) { frame.position = channel.top.told(); }
     if (join.recover) {
         frame.recovered = answer != nullptr && answer->result.has_value();
         if (*frame.recovered) {

@@ -105,10 +105,7 @@ void Shard::State::on(Delivered& event) {
         channel.typing.on_stop(message.user_id, changes);
         tell_typing(channel, changes);
     }
-    if (channel.top && message.offset != 0) {
-        channel.top->offset = message.offset;
-        channel.top->id = message.id;
-    }
+    if (message.offset != 0) { channel.top.advance(message.offset, message.id); }
     const NamespaceSettings& rules = space(channel.ref);
     std::optional<SessionRef> except;
     if (!event.except.empty()) { except = parse_connection_id(event.except); }

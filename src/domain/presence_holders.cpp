@@ -5,43 +5,42 @@
 namespace starling::domain {
 
 bool PresenceHolders::add(std::string_view user, SessionRef session) {
-    auto it = users_.find(user);
-    const bool first = it == users_.end();
-    if (first) { it = users_.emplace(std::string(user), User{}).first; }
-    it->second.sessions.push_back(session);
+    User fresh;
+    fresh.id = ShortText(user);
+    const auto [held, first] = users_.add(std::move(fresh));
+    held->sessions.push_back(session);
     return first;
 }
 
 bool PresenceHolders::remove(std::string_view user, SessionRef session) {
-    const auto it = users_.find(user);
-    if (it == users_.end()) { return false; }
-    auto& sessions = it->second.sessions;
-    const auto found = std::find(sessions.begin(), sessions.end(), session);
-    if (found == sessions.end()) { return false; }
-    sessions.erase(found);
-    if (!sessions.empty()) { return false; }
-    users_.erase(it);
+    User* held = users_.find(user);
+    if (held == nullptr) { return false; }
+    SessionRef* found = std::find(held->sessions.begin(), held->sessions.end(), session);
+    if (found == held->sessions.end()) { return false; }
+    held->sessions.erase(found);
+    if (!held->sessions.empty()) { return false; }
+    users_.erase(user);
     return true;
 }
 
 void PresenceHolders::on_entered(std::string_view user) {
-    if (const auto it = users_.find(user); it != users_.end()) { it->second.entered = true; }
+    if (User* held = users_.find(user)) { held->entered = true; }
 }
 
 bool PresenceHolders::entered(std::string_view user) const {
-    const auto it = users_.find(user);
-    return it != users_.end() && it->second.entered;
+    const User* held = users_.find(user);
+    return held != nullptr && held->entered;
 }
 
 std::vector<SessionRef> PresenceHolders::sessions_of(std::string_view user) const {
-    const auto it = users_.find(user);
-    return it == users_.end() ? std::vector<SessionRef>{} : it->second.sessions;
+    const User* held = users_.find(user);
+    return held == nullptr ? std::vector<SessionRef>{} : std::vector<SessionRef>(held->sessions.begin(), held->sessions.end());
 }
 
 std::vector<std::pair<std::string, SessionRef>> PresenceHolders::all() const {
     std::vector<std::pair<std::string, SessionRef>> out;
-    for (const auto& [user, held] : users_) {
-        for (const SessionRef session : held.sessions) { out.emplace_back(user, session); }
+    for (const User& user : users_) {
+        for (const SessionRef session : user.sessions) { out.emplace_back(user.id.view(), session); }
     }
     return out;
 }

@@ -2,12 +2,14 @@
 // Which sessions of this node hold a user present in one channel. The engine hears of users only: of the
 // first session here, and of the last.
 
-#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/few.h"
+#include "base/short_text.h"
+#include "base/sorted.h"
 #include "domain/session_ref.h"
 
 namespace starling::domain {
@@ -28,10 +30,12 @@ class PresenceHolders {
 
  private:
     struct User {
-        std::vector<SessionRef> sessions;
+        ShortText id;
+        Few<SessionRef> sessions;
         bool entered = false;
+        std::string_view key() const { return id.view(); }
     };
-    std::map<std::string, User, std::less<>> users_;
+    Sorted<User> users_;
 };
 
 }  // namespace starling::domain

@@ -5,13 +5,16 @@
 // Who subscribes inside a window has part of it in its snapshot, and gets only the rest (`groups`).
 
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/short_text.h"
+#include "base/sorted.h"
 #include "base/time.h"
 #include "codec/message.h"
 #include "codec/native.h"
@@ -43,7 +46,7 @@ class PresenceView {
     // A join of who is here and a leave of who is not change nothing, so a snapshot may repeat what is known.
     void on_changed(MembersChanged& changed, Instant now);
 
-    std::uint64_t count() const { return users_.size(); }
+    std::uint64_t count() const { return count_; }
     // For a newcomer: whoever was given a number that nobody else was told is told the next one in any case.
     std::uint64_t give_count();
     bool contains(std::string_view user) const { return users_.contains(user); }
@@ -54,7 +57,7 @@ class PresenceView {
     // Where a snapshot taken now stands; the subscriber passes it back in its hub entry.
     std::uint64_t snapshot_point();
 
-    bool due(Instant now) const { return dirty_ && now >= window_ends_; }
+    bool due(Instant now) const { return log_ && now >= window_ends_; }
     // What is to be told now; the caller has checked due().
     PresenceTold tell(Instant now, const PresenceLimits& limits);
     // Nobody listens here: what was to be told is forgotten.
@@ -62,24 +65,37 @@ class PresenceView {
     std::optional<Instant> next_deadline() const;
 
  private:
+    struct Row {
+        ShortText user;
+        std::int64_t connected_at = 0;
+        SharedBytes data;                    // Null: none.
+        std::string_view key() const { return user.view(); }
+        Member member() const;
+        bool same_data(const std::optional<std::string>& other) const;
+        void set(const Member& member);
+    };
     struct Change {
         std::string user_id;
         std::optional<Member> before;
     };
+    // Since the last tell().
+    struct Log {
+        std::vector<Change> changes;
+        std::set<std::uint64_t> points;      // Snapshots taken inside it.
+        Instant oldest{};
+    };
 
-    void note(const std::string& user, std::optional<Member> before, Instant now);
+    void note(std::string_view user, std::optional<Member> before, Instant now);
     void clear_log(Instant now, const PresenceLimits& limits);
     codec::native::PresenceDiff diff_since(std::size_t index) const;
 
-    std::map<std::string, Member, std::less<>> users_;
-    std::vector<Change> log_;                // Since the last tell().
-    std::uint64_t log_base_ = 0;             // Point of log_[0].
-    std::set<std::uint64_t> points_;         // Snapshots taken inside the log.
+    Sorted<Row> users_;
+    std::uint64_t count_ = 0;
+    std::unique_ptr<Log> log_;               // Null: nothing changed.
+    std::uint64_t log_base_ = 0;             // Point of its first change.
     Instant window_ends_{};                  // Nothing is told before.
-    Instant oldest_{};                       // Of the changes that dirty_ stands for.
-    bool dirty_ = false;
-    bool listed_ = true;
     std::uint64_t count_told_ = 0;
+    bool listed_ = true;
     bool gave_other_ = false;                // A newcomer has another count than count_told_.
 };
 

@@ -3,6 +3,7 @@
 // lost "stop" heals itself.
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,7 +32,7 @@ class Typing {
     // The connection left the channel or broke: what it typed last ends.
     void on_gone(std::string_view user, SessionRef by, std::vector<TypingChange>& out);
     std::vector<std::string> users_except(std::string_view user) const;
-    bool empty() const { return entries_.empty(); }
+    bool empty() const { return !entries_; }
 
     std::optional<Instant> next_deadline() const;
     void on_deadline(Instant now, std::vector<TypingChange>& out);
@@ -42,7 +43,20 @@ class Typing {
         std::optional<SessionRef> by;
         Instant passed_on{};
     };
-    std::map<std::string, Entry, std::less<>> entries_;
+    using Entries = std::map<std::string, Entry, std::less<>>;
+    const Entries& entries() const {
+        static const Entries kNobody;
+        return entries_ ? *entries_ : kNobody;
+    }
+    Entries& some() {
+        if (!entries_) { entries_ = std::make_unique<Entries>(); }
+        return *entries_;
+    }
+    void trim() {
+        if (entries_ && entries_->empty()) { entries_.reset(); }
+    }
+
+    std::unique_ptr<Entries> entries_;       // Null: nobody types, as nearly always.
 };
 
 }  // namespace starling::domain

@@ -36,8 +36,10 @@ void Partition::start() {
 
 void Partition::discontinuity() {
     settled_at_ = now() + settings_.settle();
-    for (auto& [wire, channel] : channels_) { channel->view.on_discontinuity(settings_, now()); }
-    looks_owed_ = channels_.size();
+    for (auto& channel : channels_) {
+        if (channel) { channel->view.on_discontinuity(settings_, now()); }
+    }
+    owe_looks();
     if (lost_until_) { lost_until_ = now() + settings_.hold(); }
 }
 
@@ -46,7 +48,9 @@ void Partition::lost_data(Instant since) {
     if (settings_.off.r3) { return; }
     lost_since_ = since;
     lost_until_ = now() + settings_.hold();
-    for (auto& [wire, channel] : channels_) { channel->view.on_loss(lost_since_, *lost_until_); }
+    for (auto& channel : channels_) {
+        if (channel) { channel->view.on_loss(lost_since_, *lost_until_); }
+    }
 }
 
 bool Partition::cut_off() const {
@@ -62,7 +66,8 @@ void Partition::on_up(const std::string& server) {
     if (!server_.empty() && server_ != server) {
         // R3: another run may hold other data, or none.
         lost_data(last_answer_.value_or(now()));
-        for (auto& [wire, channel] : channels_) {
+        for (auto& channel : channels_) {
+            if (!channel) { continue; }
             channel->suspect = true;
             if (channel->state == Channel::State::live || channel->state == Channel::State::syncing) { sync(*channel); }
         }
@@ -94,9 +99,7 @@ void Partition::consider_reach() {
     }
     for (const auto& [wire, user] : std::set<std::pair<std::string, std::string>>(owed_)) {
         Channel* channel = find(wire);
-        const auto own = channel->own.find(user);
-        if (own == channel->own.end()) { continue; }
-        tell_entered(*channel, user, own->second);
+        if (Own* own = channel->own.find(user)) { tell_entered(*channel, user, *own); }
     }
 }
 
@@ -142,7 +145,7 @@ void Partition::on_answer(Answered& answer) {
             return;
         }
         case Kind::meta:
-            if (value != nullptr) { on_meta(pending.wires, *value); }
+            if (value != nullptr && !value->elements.empty()) { on_meta(pending, *value); }
             return;
         case Kind::reap: {
             const auto lease = leases_.find(pending.wire);
@@ -178,7 +181,7 @@ void Partition::on_answer(Answered& answer) {
         }
         case Kind::read: {
             Channel* channel = find(pending.wire);
-            if (channel == nullptr || !channel->reading || channel->read_id != pending.call) { return; }
+            if (channel == nullptr || !channel->reads() || channel->reading->id != pending.call) { return; }
             if (value != nullptr) {
                 on_log(*channel, *value);
             } else {
@@ -255,7 +258,7 @@ void Partition::on_deadline() {
     // A chain that does not reach what its snapshot promised has lost something.
     for (const auto& wire : std::set<std::string>(catching_up_)) {
         Channel* channel = find(wire);
-        if (channel == nullptr || !channel->must_reach) {
+        if (channel == nullptr || !channel->must_reach()) {
             catching_up_.erase(wire);
         } else if (now() - channel->since > settings_.stale_after()) {
             sync(*channel);

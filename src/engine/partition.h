@@ -13,6 +13,9 @@
 #include <utility>
 
 #include "base/random.h"
+#include "base/short_text.h"
+#include "base/slot_index.h"
+#include "base/sorted.h"
 #include "engine/engine.h"
 #include "engine/view.h"
 
@@ -70,58 +73,123 @@ class Partition {
  private:
     // A user's presence from this node; wanted in Redis while held or lingering.
     struct Own {
+        ShortText user;
         bool held = false, lingering = false;
-        Instant lingers_until{};
         bool acked = false;                  // Redis has it, under the present incarnation.
         bool stated = false;                 // Redis had it once: its record is the view's.
-        // R6. Where the chain stood when the last connection said farewell, and where Redis noted that the user lingers here.
-        std::optional<std::pair<std::string, std::uint64_t>> farewell, lingers_since;
         bool linger_unsaid = false;
-        std::optional<std::string> update;   // Data that Redis does not have yet.
-        std::uint64_t update_serial = 0;
-        std::optional<std::string> fallback;
+        Instant lingers_until{};
         std::int64_t connected_at = 0;
+        struct Rare {
+            // R6. Where the chain stood when the last connection said farewell, and where Redis noted that the user lingers here.
+            std::optional<std::pair<std::string, std::uint64_t>> farewell, lingers_since;
+            std::optional<std::string> update;   // Data that Redis does not have yet.
+            std::uint64_t update_serial = 0;
+            std::optional<std::string> fallback;
+        };
+        std::unique_ptr<Rare> rare_;
+        Rare& rare() {
+            if (!rare_) { rare_ = std::make_unique<Rare>(); }
+            return *rare_;
+        }
+        const Rare& peek() const {
+            static const Rare kNothing;
+            return rare_ ? *rare_ : kNothing;
+        }
+        void trim() {
+            if (rare_ && !rare_->farewell && !rare_->lingers_since && !rare_->update && !rare_->fallback) { rare_.reset(); }
+        }
         bool wanted() const { return held || lingering; }
+        std::string_view key() const { return user.view(); }
     };
     // The log as a recovery read it, carried on by what is delivered: a storm of recoveries is one read.
     struct Kept {
+        static constexpr std::size_t kBytesMax = 1 << 20;
         domain::History log;
         std::uint64_t acknowledged = 0;
         std::size_t bytes = 0;
         Instant until{};
     };
+    // The end of the log as delivered.
+    struct LogEnd {
+        ShortText epoch, id;
+        std::uint64_t offset = 0;
+        bool known = false;
+        explicit operator bool() const { return known; }
+        Position get() const { return {std::string(epoch.view()), offset, std::string(id.view())}; }
+        std::optional<Position> told() const { return known ? std::optional(get()) : std::nullopt; }
+        bool is(std::string_view of_epoch, std::uint64_t at, std::string_view of_id) const {
+            return known && offset == at && epoch == of_epoch && id == of_id;
+        }
+        bool is(const Position& other) const { return is(other.epoch, other.offset, other.id); }
+        void set(const std::optional<Position>& position) {
+            *this = {};
+            if (position) { *this = {ShortText(position->epoch), ShortText(position->id), position->offset, true}; }
+        }
+    };
+    using Names = std::set<std::string, std::less<>>;
+    // There is one for each channel on each of its nodes, and for each user: what most of them do not need at a time lies apart.
     struct Channel {
-        std::string wire;                    // Its name in Redis.
-        domain::ChannelRef ref;
+        std::string wire;                    // Its name in Redis: "<app>/<name>".
+        std::uint32_t app = 0;
         enum class State : std::uint8_t { idle, subscribing, syncing, live } state = State::idle;
-        Instant since{};                     // When the state began.
         bool listened = false;               // By the domain.
         bool told = false;                   // Listening was answered.
         bool told_blind = false;             // ... without knowing the log.
+        bool suspect = false;                // R3: the next snapshot is.
+        Instant since{};                     // When the state began.
         domain::HistoryLimits log;
         // Members.
         View view;
         std::uint64_t sync = 0;              // Which of its snapshots is on its way.
-        bool suspect = false;                // R3: the next snapshot is.
-        std::vector<Delta> buffer;           // Since the confirmation, while syncing.
-        std::optional<Snapshot> paging;
-        std::optional<ChainPosition> must_reach;   // Of a fuzzy snapshot: live from here on.
-        std::optional<std::pair<Instant, std::uint64_t>> behind;   // META was ahead of the chain, when and at what version.
-        std::map<std::string, Own, std::less<>> own;
-        std::set<std::string, std::less<>> dirty;
-        std::set<std::string, std::less<>> timed_out;   // Their linger is over; their removal is on its way.
-        // The end of the log as delivered.
-        std::optional<Position> chain;
-        std::vector<std::pair<std::uint64_t, std::string>> recent; // Offset and id of what was delivered last.
-        std::vector<Announcement> early;     // Came before the chain was known, or while the log is read.
-        std::optional<std::pair<Instant, std::uint64_t>> log_behind;
-        bool reading = false, read_again = false;
-        std::uint64_t read_id = 0;
-        Position read_since;                 // The chain when the read was sent.
-        std::vector<Message> since_read;     // Delivered while it is on its way.
-        std::vector<domain::Read> reads_next, reads_asked;
+        struct Syncing {
+            std::vector<Delta> buffer;       // Since the confirmation.
+            std::optional<Snapshot> paging;
+            std::optional<std::pair<std::string, std::uint64_t>> must_reach;   // Of a fuzzy snapshot: live from this epoch and version on.
+        };
+        std::unique_ptr<Syncing> syncing;
+        // META was ahead of the chain, or of the log: when, and at what version or offset.
+        struct Behind { std::optional<std::pair<Instant, std::uint64_t>> chain, log; };
+        std::unique_ptr<Behind> behind;
+        Sorted<Own> own;
+        std::unique_ptr<Names> dirty;        // Users with something to say to Redis.
+        std::unique_ptr<Names> timed_out;    // Their linger is over; their removal is on its way.
+        LogEnd chain;
+        std::vector<std::pair<std::uint64_t, std::uint64_t>> recent;   // Offset and hashed id of what was delivered last, before the end.
+        struct Reading {
+            std::vector<Announcement> early; // Came before the chain was known, or while the log is read.
+            bool under_way = false, again = false;
+            std::uint64_t id = 0;
+            Position since;                  // The chain when the read was sent.
+            std::vector<Message> delivered;  // While it is on its way.
+            std::vector<domain::Read> next, asked;
+        };
+        std::unique_ptr<Reading> reading;
         std::unique_ptr<Kept> kept;
+
         bool wanted() const { return listened || !own.empty(); }
+        domain::ChannelRef ref() const { return {app, wire.substr(wire.find('/') + 1)}; }
+        bool users_own() const { return wire[wire.find('/') + 1] == '@'; }
+        bool must_reach() const { return syncing && syncing->must_reach; }
+        bool paging() const { return syncing && syncing->paging; }
+        bool reads() const { return reading && reading->under_way; }
+        bool log_behind() const { return behind && behind->log; }
+        Syncing& sync_state() {
+            if (!syncing) { syncing = std::make_unique<Syncing>(); }
+            return *syncing;
+        }
+        Reading& read_state() {
+            if (!reading) { reading = std::make_unique<Reading>(); }
+            return *reading;
+        }
+        Behind& behind_state() {
+            if (!behind) { behind = std::make_unique<Behind>(); }
+            return *behind;
+        }
+        void trim() {
+            if (reading && !reading->under_way && !reading->again && reading->early.empty() && reading->next.empty() && reading->asked.empty()) { reading.reset(); }
+            if (behind && !behind->chain && !behind->log) { behind.reset(); }
+        }
     };
     struct Op {
         std::string user;
@@ -152,7 +220,8 @@ class Partition {
         enum class Kind : std::uint8_t { snap, page, reach, meta, reap, publish, read, page_read, erase, acknowledge };
         Kind kind = Kind::snap;
         std::string wire;                    // Or the incarnation, for reap.
-        std::vector<std::string> wires;      // Of meta.
+        std::vector<std::string> wires;      // Of meta ...
+        std::string looks;                   // ... and what of each.
         std::vector<std::pair<std::string, std::uint64_t>> syncs;   // Of snap: channels, and which sync of each.
         domain::CallId call = 0;
         std::optional<domain::Read> read;
@@ -191,7 +260,7 @@ class Partition {
     void send(Flight flight);
     void on_flight(Answered& answer);
     void on_applied(Flight& flight, const codec::resp::Value& value);
-    void mark(Channel& channel, const std::string& user);
+    void mark(Channel& channel, std::string_view user);
     void drop(Channel& channel, const std::string& user);
     bool entered(const Channel& channel, const std::string& user, const Own& own) const;
     void tell_if_entered(Channel& channel, const std::string& user, Own& own);
@@ -202,7 +271,8 @@ class Partition {
 
     // partition_channel.cpp
     Channel& channel(const std::string& wire, const domain::ChannelRef& ref);
-    Channel* find(const std::string& wire);
+    std::optional<std::uint32_t> slot_of(std::string_view wire) const;
+    Channel* find(std::string_view wire) const;
     void want(Channel& channel);             // Subscribes, or lets go.
     void enter(Channel& channel, Channel::State state);
     void sync(Channel& channel);
@@ -216,8 +286,13 @@ class Partition {
     void on_delta(Channel& channel, Delta& delta);
     void tell_members(Channel& channel, domain::MembersChanged changes);
     void tell_listening(Channel& channel, bool stale);
+
+    // partition_look.cpp
     void look_around();                      // META of the next channels.
-    void on_meta(const std::vector<std::string>& wires, const codec::resp::Value& value);
+    void owe_looks();
+    void on_meta(const Pending& pending, const codec::resp::Value& value);
+    void on_members_position(Channel& channel, std::string_view epoch, std::uint64_t version, std::int64_t digest);
+    void on_log_look(Channel& channel, std::string_view epoch, std::uint64_t offset, std::string_view id);
 
     // partition_log.cpp
     void on_announcement(Channel& channel, Announcement& announcement);
@@ -232,9 +307,12 @@ class Partition {
     void on_page_read(Pending& pending, const codec::resp::Value& value);
     void answer(const domain::Read& read, const domain::History& log, std::uint64_t acknowledged);
     void replay_early(Channel& channel);
+    bool answer_from_chain(const std::string& wire, const domain::Read& read);
+    void note_recent(Channel& channel);
+
+    // partition_kept.cpp
     void keep(Channel& channel, const domain::History& log, std::uint64_t acknowledged);
     bool answer_from_kept(Channel& channel, const domain::Read& read);
-    bool answer_from_chain(const std::string& wire, const domain::Read& read);
     void forget_kept();                      // Those whose time is over.
 
     const ClusterSettings& settings_;
@@ -277,12 +355,16 @@ class Partition {
     std::optional<std::string> mismatch_;
 
     // Channels.
-    std::map<std::string, std::unique_ptr<Channel>, std::less<>> channels_;
+    std::vector<std::unique_ptr<Channel>> channels_;   // By slot; null: free.
+    std::vector<std::uint32_t> free_channels_;
+    SlotIndex channel_index_;
     std::deque<std::string> to_sync_;
     std::uint32_t syncing_ = 0;              // Calls for snapshots without an answer.
     std::int64_t counter_seen_ = -1;         // The partition's n.
-    std::string look_from_;                  // Where look_around goes on.
-    std::size_t looks_owed_ = 0;             // Channels to look at after a discontinuity.
+    std::size_t look_from_ = 0;              // The slot where look_around goes on.
+    std::uint32_t rounds_owed_ = 0;          // Of looks at all channels.
+    Instant keep_alive_at_{};                // The next round after it keeps logs alive ...
+    bool keeping_alive_ = false;             // ... and this one does.
     std::set<std::string> stale_listens_;    // Listening is owed.
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
@@ -291,7 +373,7 @@ class Partition {
     std::set<std::string> timed_views_;      // With a deadline ...
     Instant views_due_ = Instant::max();     // ... none of them before this.
 
-    std::uint64_t serial_ = 0, sync_serial_ = 0, read_serial_ = 0;
+    std::uint64_t serial_ = 0, sync_serial_ = 0, read_serial_ = 0, update_serial_ = 0;
     std::map<Token, Pending> pending_;
 };
 

@@ -14,11 +14,12 @@ void Partition::register_lease() {
     digest_ = 0;
     state_ = State::registering;
     dirty_channels_.clear();
-    for (auto& [wire, channel] : channels_) {
-        channel->dirty.clear();
-        for (auto& [user, own] : channel->own) {
+    for (auto& channel : channels_) {
+        if (!channel) { continue; }
+        channel->dirty.reset();
+        for (Own& own : channel->own) {
             own.acked = false;
-            mark(*channel, user);
+            mark(*channel, own.user.view());
         }
     }
     Flight flight{.kind = Flight::Kind::reg, .token = 0, .iid = iid_, .groups = {}, .args = {}, .sent = {}};
@@ -36,11 +37,12 @@ void Partition::new_incarnation(bool in_doubt) {
     flight_.reset();
     state_ = State::none;
     bool any = false;
-    for (auto& [wire, channel] : channels_) {
+    for (auto& channel : channels_) {
+        if (!channel) { continue; }
         std::vector<std::string> gone;
-        for (auto& [user, own] : channel->own) {
+        for (Own& own : channel->own) {
             own.acked = false;
-            if (in_doubt && own.lingering && !settings_.off.r9) { gone.push_back(user); }
+            if (in_doubt && own.lingering && !settings_.off.r9) { gone.emplace_back(own.user.view()); }
             any = any || own.held;
         }
         for (const auto& user : gone) { drop(*channel, user); }
@@ -94,10 +96,9 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     if (index_ == settings_.shard) { tell(domain::LeaseRenewed{}); }
     on_leases(words[5]);
     const std::int64_t counter = to_number(words[3].text);
-    if (counter != counter_seen_ || looks_owed_ > 0) {
-        counter_seen_ = counter;
-        look_around();
-    }
+    // What changed may lie behind the place where the present round is: another one follows.
+    if (counter != std::exchange(counter_seen_, counter) || now() >= keep_alive_at_) { owe_looks(); }
+    if (rounds_owed_ > 0) { look_around(); }
 }
 
 void Partition::on_leases(const codec::resp::Value& list) {
@@ -168,7 +169,7 @@ void Partition::end_old() {
 }
 
 void Partition::reap(const std::string& iid, const std::string& expected) {
-    Pending pending{.kind = Pending::Kind::reap, .wire = iid, .wires = {expected}, .syncs = {}, .call = 0, .read = {}};
+    Pending pending{.kind = Pending::Kind::reap, .wire = iid, .wires = {expected}, .looks = {}, .syncs = {}, .call = 0, .read = {}};
     eval(std::move(pending), scripts::reap(), {publish_command(), iid, expected, random_word(), random_word()});
 }
 

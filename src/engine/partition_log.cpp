@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
 #include "engine/partition.h"
 #include "engine/scripts.h"
 
@@ -13,8 +14,7 @@ namespace {
 constexpr std::size_t kRecentMax = 64;       // Ids by which a repeated announcement is told from another world's.
 constexpr std::size_t kEarlyMax = 4096;
 constexpr std::uint32_t kPageTriesMax = 8;
-constexpr Duration kKeptFor = 10s;           // Within which everyone comes back after a fault (F21).
-constexpr std::size_t kKeptBytesMax = 1 << 20;
+constexpr std::uint64_t kIdSeed = 11;
 constexpr std::uint64_t kReadMargin = 16;    // Others were cut off a little before the first who comes back.
 
 std::uint64_t to_offset(const codec::resp::Value& value) { return static_cast<std::uint64_t>(to_number(value)); }
@@ -63,19 +63,19 @@ void Partition::on(domain::Publish& call, const std::string& wire) {
         tell(domain::Published{call.call, std::unexpected(unavailable)});
         return;
     }
-    Pending pending{.kind = Pending::Kind::publish, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = {}};
+    Pending pending{.kind = Pending::Kind::publish, .wire = wire, .wires = {}, .looks = {}, .syncs = {}, .call = call.call, .read = {}};
     eval(std::move(pending), scripts::publish(),
          {publish_command(), wire, call.message.id, encode_body(call.message), call.except, std::to_string(call.log.size),
           std::to_string(call.log.ttl / 1ms), random_word(), call.key.value_or(""), std::to_string(call.key_ttl / 1ms)});
 }
 
 void Partition::on(domain::Erase& call, const std::string& wire) {
-    Pending pending{.kind = Pending::Kind::erase, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = {}};
+    Pending pending{.kind = Pending::Kind::erase, .wire = wire, .wires = {}, .looks = {}, .syncs = {}, .call = call.call, .read = {}};
     eval(std::move(pending), scripts::erase(), {publish_command(), wire, random_word()});
 }
 
 void Partition::on(domain::Acknowledge& call, const std::string& wire) {
-    Pending pending{.kind = Pending::Kind::acknowledge, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = {}};
+    Pending pending{.kind = Pending::Kind::acknowledge, .wire = wire, .wires = {}, .looks = {}, .syncs = {}, .call = call.call, .read = {}};
     eval(std::move(pending), scripts::acknowledge(), {publish_command(), wire, std::to_string(call.offset), call.except, random_word()});
 }
 
@@ -85,8 +85,8 @@ void Partition::on(domain::Read& call, const std::string& wire) {
         // All that recover at once share one look at the log (F21).
         Channel& channel = this->channel(wire, call.channel);
         if (channel.log.size == 0) { channel.log = call.log; }
-        if (!channel.reading && answer_from_kept(channel, call)) { return; }
-        channel.reads_next.push_back(std::move(call));
+        if (!channel.reads() && answer_from_kept(channel, call)) { return; }
+        channel.read_state().next.push_back(std::move(call));
         read_log(channel);
         return;
     }
@@ -103,10 +103,10 @@ bool Partition::log_in_doubt(const Channel& channel) const {
 // users have no notifications, and most who come back missed nothing.
 bool Partition::answer_from_chain(const std::string& wire, const domain::Read& read) {
     const Channel* channel = find(wire);
-    if (channel == nullptr || !channel->listened || !channel->chain || channel->reading || channel->log_behind || log_in_doubt(*channel)) { return false; }
-    const Position& chain = *channel->chain;
-    if (read.recover ? read.since != chain : read.since || chain.offset != 0) { return false; }
-    tell(domain::ReadAnswer{read.call, domain::ReadResult{{}, chain, 0}});
+    if (channel == nullptr || !channel->listened || !channel->chain || channel->reads() || channel->log_behind() || log_in_doubt(*channel)) { return false; }
+    const LogEnd& chain = channel->chain;
+    if (read.recover ? !read.since || !chain.is(*read.since) : read.since || chain.offset != 0) { return false; }
+    tell(domain::ReadAnswer{read.call, domain::ReadResult{{}, chain.get(), 0}});
     return true;
 }
 
@@ -119,7 +119,7 @@ void Partition::read_page(domain::Read call, const std::string& wire, std::uint3
     }
     std::vector<std::string> args = {wire, std::move(from), std::move(to), std::to_string(call.limit + 1), call.reverse ? "1" : "0",
                                      std::to_string(call.log.size), random_word()};
-    Pending pending{.kind = Pending::Kind::page_read, .wire = wire, .wires = {}, .syncs = {}, .call = call.call, .read = std::move(call)};
+    Pending pending{.kind = Pending::Kind::page_read, .wire = wire, .wires = {}, .looks = {}, .syncs = {}, .call = call.call, .read = std::move(call)};
     pending.tries = tries;
     eval(std::move(pending), scripts::read(), std::move(args));
 }
@@ -135,8 +135,8 @@ void Partition::on_page_read(Pending& pending, const codec::resp::Value& value) 
     // Where the channel is listened to, the answer must stand at the last message delivered. A read that announcements
     // have overtaken is made again, and one that is ahead of them is caught up with first.
     Channel* channel = find(pending.wire);
-    if (channel != nullptr && channel->listened && channel->chain && top != *channel->chain && pending.tries < kPageTriesMax) {
-        if (top.offset > channel->chain->offset || top.epoch != channel->chain->epoch) { read_log(*channel); }
+    if (channel != nullptr && channel->listened && channel->chain && !channel->chain.is(top) && pending.tries < kPageTriesMax) {
+        if (top.offset > channel->chain.offset || channel->chain.epoch != top.epoch) { read_log(*channel); }
         read_page(std::move(read), pending.wire, pending.tries + 1);
         return;
     }
@@ -172,87 +172,97 @@ void Partition::on_announcement(Channel& channel, Announcement& announcement) {
         if (channel.told) { deliver(channel, std::move(announcement.message), std::move(announcement.except)); }
         return;
     }
-    if (!channel.chain || channel.reading) {
-        if (channel.early.size() < kEarlyMax) { channel.early.push_back(std::move(announcement)); }
+    if (!channel.chain || channel.reads()) {
+        auto& early = channel.read_state().early;
+        if (early.size() < kEarlyMax) { early.push_back(std::move(announcement)); }
         return;                              // Those that do not fit are found missing, and read.
     }
-    const Position& chain = *channel.chain;
-    if (announcement.epoch == chain.epoch && announcement.offset == chain.offset + 1 && announcement.before == chain.id) {
+    const LogEnd& chain = channel.chain;
+    const bool same_epoch = chain.epoch == announcement.epoch;
+    if (same_epoch && announcement.offset == chain.offset + 1 && chain.id == announcement.before) {
         deliver(channel, std::move(announcement.message), std::move(announcement.except));
         return;
     }
-    if (announcement.epoch == chain.epoch && announcement.offset <= chain.offset) {
-        const std::pair<std::uint64_t, std::string> link{announcement.offset, announcement.message.id};
-        if (std::find(channel.recent.begin(), channel.recent.end(), link) != channel.recent.end()) { return; }
+    if (same_epoch && announcement.offset <= chain.offset) {
+        const std::pair<std::uint64_t, std::uint64_t> link{announcement.offset, hash64(announcement.message.id, kIdSeed)};
+        const bool is_end = announcement.offset == chain.offset && chain.id == announcement.message.id;
+        if (is_end || std::find(channel.recent.begin(), channel.recent.end(), link) != channel.recent.end()) { return; }
     }
-    if (channel.early.size() < kEarlyMax) { channel.early.push_back(std::move(announcement)); }
+    auto& early = channel.read_state().early;
+    if (early.size() < kEarlyMax) { early.push_back(std::move(announcement)); }
     read_log(channel);
+}
+
+// The end of the log is about to be another one.
+void Partition::note_recent(Channel& channel) {
+    if (channel.recent.size() >= kRecentMax) { channel.recent.erase(channel.recent.begin()); }
+    channel.recent.emplace_back(channel.chain.offset, hash64(channel.chain.id.view(), kIdSeed));
 }
 
 void Partition::deliver(Channel& channel, Message message, std::string except) {
     if (channel.chain && message.offset > 0) {
-        channel.chain->offset = message.offset;
-        channel.chain->id = message.id;
-        channel.recent.emplace_back(message.offset, message.id);
-        if (channel.recent.size() > kRecentMax) { channel.recent.erase(channel.recent.begin()); }
-        if (channel.reading) { channel.since_read.push_back(message); }
+        note_recent(channel);
+        channel.chain.offset = message.offset;
+        channel.chain.id = ShortText(message.id);
+        if (channel.reads()) { channel.reading->delivered.push_back(message); }
         if (channel.kept) {
             channel.kept->bytes += message.data.size() + sizeof message;
-            if (channel.kept->bytes > kKeptBytesMax || channel.kept->log.top().offset + 1 != message.offset) {
+            if (channel.kept->bytes > Kept::kBytesMax || channel.kept->log.top().offset + 1 != message.offset) {
                 channel.kept.reset();
             } else {
                 channel.kept->log.append(message, {.size = channel.log.size, .ttl = 0s}, now());
             }
         }
     }
-    if (channel.told) { tell(domain::Delivered{channel.ref, std::move(message), std::move(except)}); }
+    if (channel.told) { tell(domain::Delivered{channel.ref(), std::move(message), std::move(except)}); }
 }
 
 // From a snapshot: where the log stands.
 void Partition::on_log_position(Channel& channel, Position top) {
     if (!channel.listened) { return; }
     if (!channel.chain) {
-        channel.chain = top;
-        channel.recent = {{top.offset, top.id}};
+        channel.chain.set(top);
+        channel.recent = {};
         if (channel.told && channel.told_blind) {
             // They were let in without a position while Redis was away: what they have is unknown.
             channel.told_blind = false;
-            tell(domain::Broken{channel.ref, channel.chain});
+            tell(domain::Broken{channel.ref(), channel.chain.told()});
         }
         replay_early(channel);
         return;
     }
-    if (top != *channel.chain) { read_log(channel); }
+    if (!channel.chain.is(top)) { read_log(channel); }
 }
 
 void Partition::broken(Channel& channel, std::optional<Position> top) {
-    channel.chain = std::move(top);
-    channel.recent.clear();
+    channel.chain.set(top);
+    channel.recent = {};
     channel.kept.reset();
-    if (channel.chain) { channel.recent.emplace_back(channel.chain->offset, channel.chain->id); }
-    channel.log_behind.reset();
-    if (channel.told) { tell(domain::Broken{channel.ref, channel.chain}); }
+    if (channel.behind) { channel.behind->log.reset(); }
+    channel.trim();
+    if (channel.told) { tell(domain::Broken{channel.ref(), channel.chain.told()}); }
 }
 
 void Partition::read_log(Channel& channel) {
-    if (channel.reading) {
-        channel.read_again = true;
+    Channel::Reading& reading = channel.read_state();
+    if (reading.under_way) {
+        reading.again = true;
         return;
     }
-    channel.reading = true;
-    channel.read_again = false;
-    channel.since_read.clear();
-    channel.reads_asked = std::exchange(channel.reads_next, {});
-    std::uint64_t from = channel.chain ? channel.chain->offset : UINT64_MAX;
+    reading.under_way = true;
+    reading.again = false;
+    reading.delivered.clear();
+    reading.asked = std::exchange(reading.next, {});
+    std::uint64_t from = channel.chain ? channel.chain.offset : UINT64_MAX;
     std::size_t most = 1000;
-    for (const auto& read : channel.reads_asked) {
+    for (const auto& read : reading.asked) {
         from = std::min(from, read.since ? read.since->offset : 0);
         most = std::max(most, read.messages_max);
     }
-    if (!channel.reads_asked.empty() && from != UINT64_MAX) { from -= std::min(from, kReadMargin); }
-    channel.read_since = channel.chain.value_or(Position{});
-    channel.read_id = ++read_serial_;
-    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .syncs = {}, .call = channel.read_id, .read = {}};
+    if (!reading.asked.empty() && from != UINT64_MAX) { from -= std::min(from, kReadMargin); }
+    reading.since = channel.chain.told().value_or(Position{});
+    reading.id = ++read_serial_;
+    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .looks = {}, .syncs = {}, .call = reading.id, .read = {}};
     // Newest first, so that what the limit cuts off is the old end.
     eval(std::move(pending), scripts::read(),
          {channel.wire, std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});
@@ -260,13 +270,13 @@ void Partition::read_log(Channel& channel) {
 
 void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
     const auto& words = value.elements;
-    channel.reading = false;
+    channel.reading->under_way = false;
     Position top{words[0].text, to_offset(words[1]), words[2].text};
     Entries entries = decode_entries(words[4], true);
     auto log = domain::History::restore(top, entries.before, entries.messages);
-    const std::vector<Message> since = std::exchange(channel.since_read, {});
+    const std::vector<Message> since = std::exchange(channel.reading->delivered, {});
     if (channel.listened && channel.chain) {
-        const Position chain = *channel.chain;
+        const Position chain = channel.chain.get();
         if (top.epoch == chain.epoch && top.offset >= chain.offset) {
             const auto missed = log.recover(chain, SIZE_MAX, SIZE_MAX);
             if (missed) {
@@ -276,7 +286,7 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
             }
         } else {
             // Overtaken by announcements, if its top is one of them; else another world.
-            const bool was_top = top == channel.read_since;
+            const bool was_top = top == channel.read_state().since;
             const auto same = [&](const Message& message) { return message.offset == top.offset && message.id == top.id; };
             const auto at = std::find_if(since.begin(), since.end(), same);
             if (top.epoch == chain.epoch && (was_top || at != since.end())) {
@@ -288,16 +298,19 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
             }
         }
     }
-    channel.log_behind.reset();
+    if (channel.behind) { channel.behind->log.reset(); }
     const std::uint64_t acknowledged = to_offset(words[3]);
-    if (!channel.reads_asked.empty()) { keep(channel, log, acknowledged); }
-    for (const auto& read : std::exchange(channel.reads_asked, {})) { answer(read, log, acknowledged); }
+    const std::vector<domain::Read> asked = std::exchange(channel.read_state().asked, {});
+    if (!asked.empty()) { keep(channel, log, acknowledged); }
+    for (const auto& read : asked) { answer(read, log, acknowledged); }
     replay_early(channel);
-    std::erase_if(channel.reads_next, [&](const domain::Read& read) { return answer_from_kept(channel, read); });
-    if (channel.read_again || !channel.reads_next.empty()) {
-        channel.read_again = false;
-        if (!channel.reading) { read_log(channel); }
+    Channel::Reading& reading = channel.read_state();
+    std::erase_if(reading.next, [&](const domain::Read& read) { return answer_from_kept(channel, read); });
+    if (reading.again || !reading.next.empty()) {
+        reading.again = false;
+        if (!reading.under_way) { read_log(channel); }
     }
+    channel.trim();
     want(channel);
 }
 
@@ -325,62 +338,33 @@ void Partition::answer(const domain::Read& read, const domain::History& log, std
 
 // What came while nobody could say where it belongs.
 void Partition::replay_early(Channel& channel) {
-    for (Announcement& announcement : std::exchange(channel.early, {})) {
-        if (channel.chain && announcement.epoch == channel.chain->epoch && announcement.offset <= channel.chain->offset) { continue; }
+    if (!channel.reading) { return; }
+    std::vector<Announcement> early = std::exchange(channel.reading->early, {});
+    for (Announcement& announcement : early) {
+        if (channel.chain && channel.chain.epoch == announcement.epoch && announcement.offset <= channel.chain.offset) { continue; }
         on_announcement(channel, announcement);
     }
+    channel.trim();
 }
 
 void Partition::on_log_failed(Channel& channel, const std::string& reason) {
-    channel.reading = false;
-    channel.since_read.clear();
+    Channel::Reading& reading = channel.read_state();
+    reading.under_way = false;
+    reading.delivered.clear();
     fail_reads(channel, reason);
-    channel.early.clear();                   // The next look finds what is missing.
-    looks_owed_ = channels_.size();
-    if (channel.chain) { channel.log_behind = {now() - settings_.heartbeat, channel.chain->offset}; }
-    if (!channel.reads_next.empty()) { read_log(channel); }
+    reading.early.clear();                   // The next look finds what is missing.
+    owe_looks();
+    if (channel.chain) { channel.behind_state().log = {now() - settings_.heartbeat, channel.chain.offset}; }
+    if (!reading.next.empty()) { read_log(channel); }
+    channel.trim();
     want(channel);
 }
 
 void Partition::fail_reads(Channel& channel, const std::string& reason) {
-    for (const auto& read : std::exchange(channel.reads_asked, {})) {
+    for (const auto& read : std::exchange(channel.read_state().asked, {})) {
         const Error error{ErrorCode::unavailable, "the engine is out of reach: " + reason};
         tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{error, {}, 0, 1})});
     }
-}
-
-// Only where the channel is listened to, for then the live messages carry it on; not of users' own channels, which nobody
-// shares, nor where messages end soon.
-void Partition::keep(Channel& channel, const domain::History& log, std::uint64_t acknowledged) {
-    channel.kept.reset();
-    const bool lasting = channel.log.ttl == 0s || channel.log.ttl > 2 * kKeptFor;
-    if (!channel.listened || channel.ref.name.starts_with('@') || !lasting) { return; }
-    if (channel.chain && *channel.chain != log.top()) { return; }
-    std::size_t bytes = 0;
-    for (const Message& message : log.messages()) { bytes += message.data.size() + sizeof message; }
-    if (bytes > kKeptBytesMax) { return; }
-    channel.kept = std::make_unique<Kept>(Kept{log, acknowledged, bytes, now() + kKeptFor});
-    kept_.insert(channel.wire);
-}
-
-// What it cannot continue the log itself is asked for: it may reach further back, or be another one by now.
-bool Partition::answer_from_kept(Channel& channel, const domain::Read& read) {
-    if (!channel.kept || !read.since || !channel.listened || log_in_doubt(channel) || now() >= channel.kept->until) { return false; }
-    if (channel.chain != channel.kept->log.top()) { return false; }
-    auto missed = channel.kept->log.recover(*read.since, read.messages_max, read.bytes_max);
-    if (!missed) { return false; }
-    tell(domain::ReadAnswer{read.call, domain::ReadResult{std::move(*missed), *channel.chain, channel.kept->acknowledged}});
-    return true;
-}
-
-void Partition::forget_kept() {
-    std::erase_if(kept_, [&](const std::string& wire) {
-        Channel* channel = find(wire);
-        if (channel == nullptr || !channel->kept) { return true; }
-        if (channel->listened && now() < channel->kept->until) { return false; }
-        channel->kept.reset();
-        return true;
-    });
 }
 
 }  // namespace starling::engine

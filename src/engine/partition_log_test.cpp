@@ -172,11 +172,16 @@ class PartitionLog : public testing::Test {
         if (is(scripts::reg())) { return lease("0"); }
         if (is(scripts::apply())) { return lease(words[6]); }
         if (is(scripts::meta())) {
-            std::vector<std::string> out;
-            for (std::size_t i = 4; i < words.size(); ++i) {
-                for (const std::string& word : {std::string(), std::string("0"), std::string("0"), std::string("epoch"), offset, id}) { out.push_back(bulk(word)); }
+            std::string out;
+            for (std::size_t i = 5; i + 1 < words.size(); i += 2) {
+                if (words[i + 1] != "l") {
+                    for (const char* word : {"", "0", "0"}) { append_field(out, word); }
+                }
+                if (words[i + 1] != "m") {
+                    for (const std::string& word : {std::string("epoch"), offset, id}) { append_field(out, word); }
+                }
             }
-            return Rig::list(out);
+            return Rig::list({bulk(out)});
         }
         if (is(scripts::snap())) {
             std::vector<std::string> out;

@@ -8,28 +8,35 @@
 
 namespace starling::engine {
 
-void Partition::mark(Channel& channel, const std::string& user) {
-    channel.dirty.insert(user);
+void Partition::mark(Channel& channel, std::string_view user) {
+    if (!channel.dirty) { channel.dirty = std::make_unique<Names>(); }
+    channel.dirty->emplace(user);
     dirty_channels_.insert(channel.wire);
 }
 
 void Partition::on(domain::Enter& call, const std::string& wire) {
     Channel& channel = this->channel(wire, call.channel);
-    Own& own = channel.own[call.user_id];
+    Own fresh;
+    fresh.user = ShortText(call.user_id);
+    Own& own = *channel.own.add(std::move(fresh)).first;
     const bool back = own.lingering;
     if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
     own.held = true;
     own.lingering = own.linger_unsaid = false;
-    own.farewell.reset();
-    own.lingers_since.reset();
+    if (own.rare_) {
+        own.rare_->farewell.reset();
+        own.rare_->lingers_since.reset();
+        own.rare_->fallback.reset();
+    }
     if (own.connected_at == 0) { own.connected_at = now_.wall_ms; }
     if (call.data) {
-        own.update = std::move(call.data);
-        ++own.update_serial;
+        own.rare().update = std::move(call.data);
+        own.rare().update_serial = ++update_serial_;
     }
-    own.fallback = std::move(call.fallback);
+    if (call.fallback) { own.rare().fallback = std::move(call.fallback); }
+    own.trim();
     owed_.insert({wire, call.user_id});
-    if (!own.acked || own.update) { mark(channel, call.user_id); }
+    if (!own.acked || own.peek().update) { mark(channel, call.user_id); }
     want(channel);
     if (state_ == State::ended) { state_ = State::none; }
     if (entered(channel, call.user_id, own) || !reach_told_) { tell_entered(channel, call.user_id, own); }
@@ -54,20 +61,20 @@ void Partition::tell_entered(Channel& channel, const std::string& user, Own& own
     owed_.erase({channel.wire, user});
     if (!own.held) { return; }
     // R13: shown among this node's own clients. R4: who is here needs no other confirmation.
-    if (!channel.view.in_redis(user) || channel.view.find(user) == nullptr) {
+    if (!channel.view.in_redis(user) || !channel.view.shows(user)) {
         domain::MembersChanged changes;
-        Record record{own.connected_at, 0, own.update ? own.update : own.fallback, member_hash(channel.wire, user)};
-        channel.view.show_local(user, std::move(record), changes);
+        Record record{own.connected_at, 0, own.peek().update ? own.peek().update : own.peek().fallback, member_hash(channel.wire, user)};
+        channel.view.show_local(user, record, changes);
         tell_members(channel, std::move(changes));
     }
-    tell(domain::Entered{channel.ref, user});
+    tell(domain::Entered{channel.ref(), user});
 }
 
 void Partition::on(domain::Exit& call, const std::string& wire) {
     Channel* channel = find(wire);
-    const auto it = channel == nullptr ? decltype(channel->own.end()){} : channel->own.find(call.user_id);
-    if (channel == nullptr || it == channel->own.end() || !it->second.held) { return; }
-    Own& own = it->second;
+    Own* found = channel == nullptr ? nullptr : channel->own.find(call.user_id);
+    if (found == nullptr || !found->held) { return; }
+    Own& own = *found;
     own.held = false;
     owed_.erase({wire, call.user_id});
     if (call.how == domain::Departure::broken && settings_.linger > 0s) {
@@ -79,7 +86,7 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
         // R9: who does not answer in doubt was gone when the others gave this node up; nothing is left to linger for.
         if (state_ == State::doubting && !settings_.off.r9) { own.stated = false; }
     } else {
-        own.farewell = {channel->view.position().epoch, channel->view.position().version};
+        own.rare().farewell = {std::string(channel->view.epoch()), channel->view.version()};
         mark(*channel, call.user_id);
     }
     pump();
@@ -87,16 +94,16 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
 
 void Partition::on(domain::Update& call, const std::string& wire) {
     Channel* channel = find(wire);
-    const auto it = channel == nullptr ? decltype(channel->own.end()){} : channel->own.find(call.user_id);
-    if (channel == nullptr || it == channel->own.end() || !it->second.held) { return; }
-    it->second.update = std::move(call.data);
-    ++it->second.update_serial;
+    Own* own = channel == nullptr ? nullptr : channel->own.find(call.user_id);
+    if (own == nullptr || !own->held) { return; }
+    own->rare().update = std::move(call.data);
+    own->rare().update_serial = ++update_serial_;
     mark(*channel, call.user_id);
     pump();
 }
 
 bool Partition::contributes() const {
-    return std::any_of(channels_.begin(), channels_.end(), [](const auto& entry) { return !entry.second->own.empty(); });
+    return std::any_of(channels_.begin(), channels_.end(), [](const auto& channel) { return channel && !channel->own.empty(); });
 }
 
 void Partition::retire() {
@@ -107,11 +114,11 @@ void Partition::retire() {
 
 // Nothing of this user is wanted in Redis, and Redis has nothing.
 void Partition::drop(Channel& channel, const std::string& user) {
-    const auto it = channel.own.find(user);
-    if (it == channel.own.end()) { return; }
-    if (it->second.lingering) { lingers_.erase({it->second.lingers_until, {channel.wire, user}}); }
-    channel.own.erase(it);
-    channel.dirty.erase(user);
+    const Own* own = channel.own.find(user);
+    if (own == nullptr) { return; }
+    if (own->lingering) { lingers_.erase({own->lingers_until, {channel.wire, user}}); }
+    channel.own.erase(user);
+    if (channel.dirty) { channel.dirty->erase(user); }
     owed_.erase({channel.wire, user});
     domain::MembersChanged changes;
     // R13: while Redis is out of reach nobody leaves, for who is gone from here may be somewhere else.
@@ -129,54 +136,56 @@ void Partition::run_out_lingers() {
         if (linger.first > now()) { break; }
         const Channel* channel = find(linger.second.first);
         // Whom Redis never heard of is not stated any more.
-        const bool unsaid = !channel->own.find(linger.second.second)->second.acked;
+        const bool unsaid = !channel->own.find(linger.second.second)->acked;
         if (unsaid || !blind(*channel) || settings_.off.r7) { over.push_back(linger); }
     }
     for (const auto& linger : over) {
         lingers_.erase(linger);
         Channel& channel = *find(linger.second.first);
-        Own& own = channel.own.find(linger.second.second)->second;
+        Own& own = *channel.own.find(linger.second.second);
         own.lingering = false;
-        channel.timed_out.insert(linger.second.second);
+        if (!channel.timed_out) { channel.timed_out = std::make_unique<Names>(); }
+        channel.timed_out->insert(linger.second.second);
         mark(channel, linger.second.second);
     }
 }
 
 // The words of one operation; none where there is nothing to say any more.
 std::vector<std::string> Partition::operation(Channel& channel, const std::string& user, Op& op) {
-    const auto it = channel.own.find(user);
-    if (it == channel.own.end()) { return {}; }
-    Own& own = it->second;
+    Own* found = channel.own.find(user);
+    if (found == nullptr) { return {}; }
+    Own& own = *found;
     if (own.lingering && !own.acked && now() >= own.lingers_until) {
         lingers_.erase({own.lingers_until, {channel.wire, user}});
         own.lingering = false;
     }
     op.user = user;
     op.hash = member_hash(channel.wire, user);
-    op.serial = own.update_serial;
+    op.serial = own.peek().update_serial;
     std::string at = std::to_string(own.connected_at);
     std::string version = "0";
     std::string data = "0";
     if ((own.held || (own.lingering && own.stated)) && !own.acked) {   // Whom Redis never heard of is no news when gone.
         op.kind = '+';
-        const Record* record = channel.view.find(user);
-        if (record != nullptr) { at = std::to_string(record->connected_at); }   // R14.
-        if (own.update) {
-            data = "1" + *own.update;
-        } else if (own.stated && record != nullptr) {
+        const std::optional<Record> record = channel.view.find(user);
+        if (record) { at = std::to_string(record->connected_at); }   // R14.
+        if (own.peek().update) {
+            data = "1" + *own.peek().update;
+        } else if (own.stated && record) {
             version = std::to_string(record->version);
             if (record->data) { data = "1" + *record->data; }
-        } else if (own.fallback) {
-            data = "f" + *own.fallback;
+        } else if (own.peek().fallback) {
+            data = "f" + *own.peek().fallback;
         }
-    } else if (own.wanted() && own.acked && own.update) {
+    } else if (own.wanted() && own.acked && own.peek().update) {
         op.kind = 'u';
-        data = "1" + *own.update;
+        data = "1" + *own.peek().update;
     } else if (own.lingering && own.linger_unsaid) {
         op.kind = 'l';
     } else if (!own.wanted() && own.acked) {
-        op.kind = own.farewell ? 'c' : '-';
-        if (own.farewell && own.farewell->first == channel.view.position().epoch) { version = std::to_string(own.farewell->second); }
+        const auto& farewell = own.peek().farewell;
+        op.kind = farewell ? 'c' : '-';
+        if (farewell && farewell->first == channel.view.epoch()) { version = std::to_string(farewell->second); }
     } else {
         return {};
     }
@@ -221,14 +230,13 @@ void Partition::fill(Flight& flight) {
         Channel& channel = *find(pumped_);
         Flight::Group group{pumped_, {}};
         std::vector<std::string> args;
-        while (!channel.dirty.empty() && count < settings_.operations_max && bytes < settings_.operation_bytes_max) {
-            const std::string user = *channel.dirty.begin();
-            channel.dirty.erase(channel.dirty.begin());
+        while (channel.dirty && !channel.dirty->empty() && count < settings_.operations_max && bytes < settings_.operation_bytes_max) {
+            const std::string user = std::move(channel.dirty->extract(channel.dirty->begin()).value());
             Op op;
             std::vector<std::string> words = operation(channel, user, op);
             if (words.empty()) {
-                const auto own = channel.own.find(user);
-                if (own != channel.own.end() && !own->second.wanted() && !own->second.acked) { drop(channel, user); }
+                const Own* own = channel.own.find(user);
+                if (own != nullptr && !own->wanted() && !own->acked) { drop(channel, user); }
                 continue;
             }
             ++count;
@@ -236,7 +244,10 @@ void Partition::fill(Flight& flight) {
             group.ops.push_back(std::move(op));
             std::move(words.begin(), words.end(), std::back_inserter(args));
         }
-        if (channel.dirty.empty()) { dirty_channels_.erase(pumped_); }
+        if (!channel.dirty || channel.dirty->empty()) {
+            channel.dirty.reset();
+            dirty_channels_.erase(pumped_);
+        }
         if (group.ops.empty()) { continue; }
         flight.args.push_back(group.wire);
         flight.args.push_back(std::to_string(group.ops.size()));
@@ -287,21 +298,22 @@ void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
         Channel* channel = find(flight.groups[g].wire);
         if (channel == nullptr) { continue; }
         for (const Op& op : flight.groups[g].ops) {
-            const auto it = channel->own.find(op.user);
-            if (it == channel->own.end()) { continue; }
-            Own& own = it->second;
-            if (own.update && own.update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.update.reset(); }
+            Own* found = channel->own.find(op.user);
+            if (found == nullptr) { continue; }
+            Own& own = *found;
+            if (own.peek().update && own.peek().update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.rare().update.reset(); }
             if (op.kind == '+') {
                 own.acked = own.stated = true;
                 digest_ += static_cast<std::int64_t>(op.hash);
                 own.linger_unsaid = own.lingering && !settings_.off.r6;
             } else if (op.kind == 'l') {
                 own.linger_unsaid = false;
-                if (own.lingering) { own.lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))}; }
+                if (own.lingering) { own.rare().lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))}; }
             } else if (op.kind == '-' || op.kind == 'c') {
                 own.acked = false;
                 digest_ -= static_cast<std::int64_t>(op.hash);
             }
+            own.trim();
             tell_if_entered(*channel, op.user, own);
             mark(*channel, op.user);         // What changed meanwhile; nothing where nothing did.
         }

@@ -18,6 +18,8 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/short_text.h"
+#include "base/slot_index.h"
 #include "engine/redis.h"
 
 namespace starling::engine {
@@ -91,7 +93,6 @@ struct Partition {
     std::uint32_t waiting = 0, written = 0;
     LinkId link = 0;                         // Of the last one written.
     bool mixed = false;                      // Written ones are on more than one link.
-    std::set<std::string> channels;
 };
 
 // A reply that will come.
@@ -118,6 +119,7 @@ struct Asked {                               // One command, with as many confir
 
 struct Subscription {
     enum class State : std::uint8_t { wanted, asked, confirmed };
+    ShortText channel;                       // Empty: this place is free.
     std::uint32_t partition = 0;
     State state = State::wanted;
     LinkId link = 0;
@@ -160,7 +162,9 @@ struct Redis::State {
     std::vector<std::unique_ptr<Link>> graves;   // Closed in this turn, perhaps still on the stack.
     LinkId last_link = 0;
     StringMap<std::string> scripts;          // SHA-1 to text.
-    StringMap<Subscription> subscriptions;
+    std::deque<Subscription> subscriptions;  // By slot.
+    std::vector<std::uint32_t> free_subscriptions;
+    SlotIndex subscription_index;
     std::uint64_t last_stamp = 0;
     std::vector<std::string> patterns;
     LinkId pattern_link = 0;
@@ -233,11 +237,13 @@ struct Redis::State {
     bool out_of_reach(const Server& server) const;
 
     // redis_subscriptions.cpp
+    std::optional<std::uint32_t> subscription_slot(std::string_view channel) const;
+    Subscription* subscription(std::string_view channel);   // Null: it is not wanted.
     void want(std::uint32_t partition, const std::string& channel, Turn& turn);
     void unwant(const std::string& channel, Turn& turn);
     void place_patterns(Turn& turn);
     void ask_refused_again(Link& link, Turn& turn);
-    void miss(const std::string& channel, Subscription& subscription);
+    void miss(Subscription& subscription);
     void fill_wishes(Link& link, Turn& turn);
     void send_wishes(Link& link, Turn& turn);
     void on_push(Link& link, codec::resp::Value push, Turn& turn);

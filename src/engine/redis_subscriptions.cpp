@@ -19,28 +19,43 @@ bool leaves(std::string_view verb) { return verb.ends_with("unsubscribe"); }
 
 }  // namespace
 
+std::optional<std::uint32_t> Redis::State::subscription_slot(std::string_view channel) const {
+    return subscription_index.find(hash64(channel, hash_seed), [&](std::uint32_t slot) { return subscriptions[slot].channel == channel; });
+}
+
+Subscription* Redis::State::subscription(std::string_view channel) {
+    const auto slot = subscription_slot(channel);
+    return slot ? &subscriptions[*slot] : nullptr;
+}
+
 void Redis::State::want(std::uint32_t index, const std::string& channel, Turn& turn) {
     use(index, turn);
-    Partition& partition = partitions[index];
-    if (!partition.channels.insert(channel).second) { return; }
-    Subscription& subscription = subscriptions[channel];
-    subscription = {.partition = index, .stamp = ++last_stamp};
-    Link* link = partition.owner != nullptr ? ready_link(partition.owner->pubsub) : nullptr;
+    if (subscription(channel) != nullptr) { return; }
+    if (free_subscriptions.empty()) {
+        free_subscriptions.push_back(static_cast<std::uint32_t>(subscriptions.size()));
+        subscriptions.emplace_back();
+    }
+    const std::uint32_t slot = free_subscriptions.back();
+    free_subscriptions.pop_back();
+    subscription_index.insert(hash64(channel, hash_seed), slot);
+    Subscription& made = subscriptions[slot];
+    made = {.channel = ShortText(channel), .partition = index, .stamp = ++last_stamp};
+    Link* link = partitions[index].owner != nullptr ? ready_link(partitions[index].owner->pubsub) : nullptr;
     if (link == nullptr) { return; }
-    subscription.link = link->id;
-    link->wishes.push_back({Wish::Verb::subscribe, index, subscription.stamp, channel});
+    made.link = link->id;
+    link->wishes.push_back({Wish::Verb::subscribe, index, made.stamp, channel});
     send_wishes(*link, turn);
 }
 
 void Redis::State::unwant(const std::string& channel, Turn& turn) {
-    const auto at = subscriptions.find(channel);
-    if (at == subscriptions.end()) { return; }
-    const Subscription subscription = at->second;
-    partitions[subscription.partition].channels.erase(channel);
-    subscriptions.erase(at);
-    const auto link = links.find(subscription.link);
-    if (link == links.end() || subscription.state == Subscription::State::wanted) { return; }
-    link->second->wishes.push_back({Wish::Verb::unsubscribe, subscription.partition, 0, channel});
+    const auto slot = subscription_slot(channel);
+    if (!slot) { return; }
+    const Subscription ended = std::exchange(subscriptions[*slot], {});
+    subscription_index.erase(hash64(channel, hash_seed), *slot);
+    free_subscriptions.push_back(*slot);
+    const auto link = links.find(ended.link);
+    if (link == links.end() || ended.state == Subscription::State::wanted) { return; }
+    link->second->wishes.push_back({Wish::Verb::unsubscribe, ended.partition, 0, channel});
     send_wishes(*link->second, turn);
 }
 
@@ -67,8 +82,8 @@ void Redis::State::ask_refused_again(Link& link, Turn& turn) {
 }
 
 // A subscription that was confirmed is so no more; a new stamp makes older confirmations of it void.
-void Redis::State::miss(const std::string& channel, Subscription& subscription) {
-    if (subscription.state == Subscription::State::confirmed) { events.push_back(Missed{channel}); }
+void Redis::State::miss(Subscription& subscription) {
+    if (subscription.state == Subscription::State::confirmed) { events.push_back(Missed{std::string(subscription.channel.view())}); }
     subscription.state = Subscription::State::wanted;
     subscription.link = 0;
     subscription.stamp = ++last_stamp;
@@ -77,14 +92,15 @@ void Redis::State::miss(const std::string& channel, Subscription& subscription) 
 // All that this link shall listen to and does not yet.
 void Redis::State::fill_wishes(Link& link, Turn& turn) {
     listen_to_probe(link, turn);
-    for (std::uint32_t i = 0; i < partitions.size(); ++i) {
-        if (partitions[i].owner != link.server) { continue; }
-        for (const std::string& channel : partitions[i].channels) {
-            Subscription& subscription = subscriptions[channel];
-            if (subscription.link != 0) { continue; }
-            subscription.link = link.id;
-            link.wishes.push_back({Wish::Verb::subscribe, i, subscription.stamp, channel});
-        }
+    // By partition, for a command may name one slot alone.
+    std::vector<Subscription*> missing;
+    for (Subscription& wanted : subscriptions) {
+        if (!wanted.channel.empty() && wanted.link == 0 && partitions[wanted.partition].owner == link.server) { missing.push_back(&wanted); }
+    }
+    std::ranges::stable_sort(missing, {}, &Subscription::partition);
+    for (Subscription* wanted : missing) {
+        wanted->link = link.id;
+        link.wishes.push_back({Wish::Verb::subscribe, wanted->partition, wanted->stamp, std::string(wanted->channel.view())});
     }
     send_wishes(link, turn);
 }
@@ -94,8 +110,8 @@ void Redis::State::send_wishes(Link& link, Turn& turn) {
     const auto valid = [&](const Wish& wish) {
         if (wish.verb != Wish::Verb::subscribe) { return true; }
         if (wish.stamp == 0) { return wish.channel == link.server->probe; }
-        const auto at = subscriptions.find(wish.channel);
-        return at != subscriptions.end() && at->second.stamp == wish.stamp;
+        const Subscription* wanted = subscription(wish.channel);
+        return wanted != nullptr && wanted->stamp == wish.stamp;
     };
     while (link.asked.size() < kCommandsAsked) {
         while (!link.wishes.empty() && !valid(link.wishes.front())) { link.wishes.pop_front(); }
@@ -113,7 +129,7 @@ void Redis::State::send_wishes(Link& link, Turn& turn) {
             if (wish.verb != first.verb || (by_slot && wish.partition != first.partition)) { break; }
             if (valid(wish)) {
                 if (wish.stamp != 0 && wish.verb == Wish::Verb::subscribe) {
-                    subscriptions.find(wish.channel).value().state = Subscription::State::asked;
+                    subscription(wish.channel)->state = Subscription::State::asked;
                 }
                 words.push_back(wish.channel);
                 asked.wishes.push_back(std::move(wish));
@@ -137,9 +153,9 @@ void Redis::State::on_push(Link& link, Value push, Turn& turn) {
     } else if (kind == "message" || kind == "smessage") {
         std::string& channel = push.elements[1].text;
         std::string& payload = push.elements[2].text;
-        const auto at = subscriptions.find(channel);
-        if (at != subscriptions.end() && at->second.link == link.id) {
-            if (at->second.state == Subscription::State::confirmed) {
+        const Subscription* known = subscription(channel);
+        if (known != nullptr && known->link == link.id) {
+            if (known->state == Subscription::State::confirmed) {
                 events.push_back(Pushed{std::move(channel), std::move(payload)});
             }
         } else if (channel == link.server->probe) {
@@ -158,10 +174,9 @@ void Redis::State::on_confirmed(Link& link, const std::string& verb, const std::
         Asked& asked = link.asked.front();
         const Wish& wish = asked.wishes[asked.confirmed];
         if (wish.channel == channel && (wish.verb == Wish::Verb::unsubscribe) == leaves(verb)) {
-            const auto at = subscriptions.find(channel);
-            if (wish.verb == Wish::Verb::subscribe && at != subscriptions.end() && wish.stamp != 0 &&
-                at->second.stamp == wish.stamp) {
-                at.value().state = Subscription::State::confirmed;
+            Subscription* known = subscription(channel);
+            if (wish.verb == Wish::Verb::subscribe && known != nullptr && wish.stamp != 0 && known->stamp == wish.stamp) {
+                known->state = Subscription::State::confirmed;
                 events.push_back(Subscribed{channel});
             }
             if (++asked.confirmed == asked.wishes.size()) {
@@ -178,11 +193,11 @@ void Redis::State::on_confirmed(Link& link, const std::string& verb, const std::
         link.refused.push_back({Wish::Verb::subscribe, link.server->probe_partition, 0, channel});
         link.ask_again = turn.now.instant;
     }
-    const auto at = subscriptions.find(channel);
-    if (at == subscriptions.end() || at->second.link != link.id) { return; }
-    miss(channel, at.value());
-    at.value().link = link.id;
-    link.refused.push_back({Wish::Verb::subscribe, at->second.partition, at->second.stamp, channel});
+    Subscription* known = subscription(channel);
+    if (known == nullptr || known->link != link.id) { return; }
+    miss(*known);
+    known->link = link.id;
+    link.refused.push_back({Wish::Verb::subscribe, known->partition, known->stamp, channel});
     link.ask_again = turn.now.instant;
 }
 
@@ -213,11 +228,8 @@ void Redis::State::on_refused(Link& link, const std::string& error, Turn& turn) 
 }
 
 void Redis::State::lost_pubsub(Link& link) {
-    for (Partition& partition : partitions) {
-        for (const std::string& channel : partition.channels) {
-            Subscription& subscription = subscriptions[channel];
-            if (subscription.link == link.id) { miss(channel, subscription); }
-        }
+    for (Subscription& wanted : subscriptions) {
+        if (!wanted.channel.empty() && wanted.link == link.id) { miss(wanted); }
     }
 }
 

@@ -64,15 +64,16 @@ void Redis::State::set_owner(std::uint32_t index, Server* owner, Turn& turn) {
 
     Link* old_link = before != nullptr ? ready_link(before->pubsub) : nullptr;
     Link* new_link = owner != nullptr ? ready_link(owner->pubsub) : nullptr;
-    for (const std::string& channel : partition.channels) {
-        Subscription& subscription = subscriptions[channel];
-        if (old_link != nullptr && subscription.link == old_link->id && subscription.state != Subscription::State::wanted) {
+    for (Subscription& moved : subscriptions) {
+        if (moved.channel.empty() || moved.partition != index) { continue; }
+        const std::string channel(moved.channel.view());
+        if (old_link != nullptr && moved.link == old_link->id && moved.state != Subscription::State::wanted) {
             old_link->wishes.push_back({Wish::Verb::unsubscribe, index, 0, channel});
         }
-        miss(channel, subscription);
+        miss(moved);
         if (new_link == nullptr) { continue; }
-        subscription.link = new_link->id;
-        new_link->wishes.push_back({Wish::Verb::subscribe, index, subscription.stamp, channel});
+        moved.link = new_link->id;
+        new_link->wishes.push_back({Wish::Verb::subscribe, index, moved.stamp, channel});
     }
     if (before != nullptr) { choose_probe(*before, turn); }
     if (owner != nullptr) { choose_probe(*owner, turn); }

@@ -220,17 +220,19 @@ local function log_of(ch, size, ep)
 end
 )lua";
 
-// Several channels, as long as their members together are not too many; the first is always answered.
+// Several channels, as long as their members together are not too many; the first is always answered. Nobody is present in a
+// user's own channel, "<app>/@<user>".
 constexpr const char* kSnap = R"lua(
 local ep, most = ARGV[1], tonumber(ARGV[2])
 local out, sent = {}, 0
 for i = 3, #ARGV, 2 do
   local ch = ARGV[i]
-  local count = call('HLEN', B..'pd:'..ch)
+  local own = string.find(ch, '^[^/]*/@')
+  local count, m = own and 0 or call('HLEN', B..'pd:'..ch), {}
   if #out > 0 and count <= most and sent + count > most then
     out[#out + 1] = false
   else
-    local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 't', 'd')
+    if not own then m = call('HMGET', B..'pm:'..ch, 'e', 'v', 't', 'd') end
     local le, lo, li, la = log_of(ch, tonumber(ARGV[i+1]), ep)
     local members = {}
     if count > 0 and count <= most then
@@ -243,19 +245,26 @@ end
 return out
 )lua";
 
-// Whoever listens keeps an empty log's epoch alive.
+// One text for all of them, for words of their own would cost either side more. Whoever listens keeps an empty log's epoch alive.
 constexpr const char* kMeta = R"lua(
-local out = {}
-for _, ch in ipairs(ARGV) do
-  local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 'd')
+local touch, out = ARGV[1] == '1', {}
+for i = 2, #ARGV, 2 do
+  local ch, what = ARGV[i], ARGV[i+1]
   local S = B..'sm:'..ch
-  local s = call('HMGET', S, 'e', 'o', 'i')
-  local left = call('TTL', S)
-  if left >= 0 and left < 43200 then call('EXPIRE', S, 86400) end
-  for k = 1, 3 do out[#out + 1] = m[k] or '' end
-  for k = 1, 3 do out[#out + 1] = s[k] or '' end
+  if what ~= 'l' then
+    local m = call('HMGET', B..'pm:'..ch, 'e', 'v', 'd')
+    out[#out + 1] = f(m[1] or '') .. f(m[2] or '0') .. f(m[3] or '0')
+  end
+  if what ~= 'm' then
+    local s = call('HMGET', S, 'e', 'o', 'i')
+    out[#out + 1] = f(s[1] or '') .. f(s[2] or '0') .. f(s[3] or '')
+    if touch and s[1] then
+      local left = call('TTL', S)
+      if left >= 0 and left < 43200 then call('EXPIRE', S, 86400) end
+    end
+  end
 end
-return out
+return {table.concat(out)}
 )lua";
 
 constexpr const char* kPublish = R"lua(

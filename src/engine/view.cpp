@@ -8,238 +8,274 @@ namespace {
 
 constexpr std::size_t kEpochsMax = 8;
 
-Member member_of(const std::string& user, const Record& record) { return {user, record.connected_at, record.data}; }
-
 }  // namespace
 
-void View::join(const std::string& user, const Record& record, domain::MembersChanged& out) {
-    out.joins.push_back(member_of(user, record));
+void View::set(Row& row, const Record& record) {
+    row.connected_at = record.connected_at;
+    row.version = record.version;
+    row.data = record.data ? SharedBytes(*record.data) : SharedBytes();
 }
 
-void View::update(Entry& entry, const std::string& user, const Record& record, domain::MembersChanged& out) {
-    const bool told = entry.shown && entry.record.data != record.data;
-    entry.record = record;
-    if (told) { out.updates.push_back(member_of(user, record)); }
+View::Row View::row_of(std::string_view user, const Record& record) {
+    Row row;
+    row.user = ShortText(user);
+    set(row, record);
+    return row;
+}
+
+Member View::member_of(const Row& row) {
+    Member member{std::string(row.user.view()), row.connected_at, {}};
+    if (row.data) { member.data = std::string(row.data.view()); }
+    return member;
+}
+
+void View::update(Row& row, const Record& record, domain::MembersChanged& out) {
+    const bool same = row.data ? record.data && row.data.view() == *record.data : !record.data;
+    set(row, record);
+    if (row.shown && !same) { out.updates.push_back(member_of(row)); }
+}
+
+void View::hold(Row& row, Instant until) {
+    row.timed = true;
+    rare().until[std::string(row.user.view())] = until;
+    check_at(until);
+}
+
+void View::release(Row& row) {
+    if (!std::exchange(row.timed, false)) { return; }
+    rare_->until.erase(rare_->until.find(row.user.view()));
+}
+
+void View::trim() {
+    if (rare_ && rare_->until.empty() && rare_->tombstones.empty() && !rare_->doubted_until && rare_->left_epochs.empty()) { rare_.reset(); }
 }
 
 View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    const bool continues = delta.epoch == position_.epoch && delta.version == position_.version + 1 && delta.before == position_.tag;
+    const bool continues = delta.epoch == epoch_.view() && delta.version == version_ + 1 && delta.before == tag_.view();
     // A channel nobody was in begins anew: nothing can be missing.
-    const bool begins = delta.version == 1 && delta.before.empty() && members_.empty() && position_.epoch != delta.epoch;
+    const bool begins = delta.version == 1 && delta.before.empty() && members_.empty() && delta.epoch != epoch_.view();
     if (!continues && !begins && !settings.off.r2) {
-        const bool known = delta.epoch == position_.epoch && delta.version <= position_.version;
+        const bool known = delta.epoch == epoch_.view() && delta.version <= version_;
         return known ? Step::duplicate : Step::broken;
     }
     if (begins) { digest_ = 0; }
     for (const Delta::Op& op : delta.ops) {
-        const auto it = members_.find(op.user);
+        Row* row = members_.find(op.user);
         const auto hash = static_cast<std::int64_t>(op.record.hash);
         if (op.kind == 'L') {
             digest_ -= hash;
-            tombstones_[op.user] = now;
+            rare().tombstones[op.user] = now;
             check_at(now + settings.tombstone);
-            if (it == members_.end()) { continue; }
-            if (it->second.doubted && doubted_until_ && it->second.shown) {
+            if (row == nullptr) { continue; }
+            if (row->doubted && rare_->doubted_until && row->shown) {
                 // R3: a node that held the user, too, may not have said so again since Redis lost its word.
-                it->second.in_redis = false;
-                it->second.until = doubted_until_;
-                check_at(*doubted_until_);
+                row->in_redis = false;
+                hold(*row, *rare_->doubted_until);
                 continue;
             }
-            if (it->second.shown) { out.leaves.push_back(op.user); }
-            members_.erase(it);
+            if (row->shown) { out.leaves.push_back(op.user); }
+            release(*row);
+            members_.erase(op.user);
             continue;
         }
         if (op.kind == 'J') { digest_ += hash; }
         if (op.kind == '-' || op.kind == 'c' || op.kind == 'l') { continue; }
-        tombstones_.erase(op.user);
-        if (it == members_.end()) {
-            members_.emplace(op.user, Entry{op.record, true, true, doubts_all_ && doubted_until_, {}});
-            join(op.user, op.record, out);
+        if (rare_) { rare_->tombstones.erase(op.user); }
+        if (row == nullptr) {
+            Row fresh = row_of(op.user, op.record);
+            fresh.doubted = rare_ && rare_->doubts_all && rare_->doubted_until;
+            out.joins.push_back(member_of(*members_.add(std::move(fresh)).first));
             continue;
         }
-        Entry& entry = it->second;
-        entry.in_redis = true;
-        entry.until.reset();
-        if (!entry.shown) {
-            entry.shown = true;
-            entry.record = op.record;
-            join(op.user, op.record, out);
+        row->in_redis = true;
+        release(*row);
+        if (!row->shown) {
+            row->shown = true;
+            set(*row, op.record);
+            out.joins.push_back(member_of(*row));
         } else {
-            update(entry, op.user, op.record, out);
+            update(*row, op.record, out);
         }
     }
     follow({delta.epoch, delta.version, delta.tag});
     return Step::applied;
 }
 
-void View::follow(ChainPosition position) {
-    if (position.epoch != position_.epoch && !position_.epoch.empty()) {
-        left_epochs_.push_back(position_.epoch);
-        if (left_epochs_.size() > kEpochsMax) { left_epochs_.erase(left_epochs_.begin()); }
+void View::follow(const ChainPosition& position) {
+    if (position.epoch != epoch_.view() && !epoch_.empty()) {
+        auto& left = rare().left_epochs;
+        left.emplace_back(epoch_.view());
+        if (left.size() > kEpochsMax) { left.erase(left.begin()); }
     }
-    position_ = std::move(position);
+    if (position.epoch != epoch_.view()) { epoch_ = ShortText(position.epoch); }
+    version_ = position.version;
+    tag_ = ShortText(position.tag);
 }
 
-bool View::was_in(const std::string& epoch) const {
-    return epoch == position_.epoch || std::ranges::find(left_epochs_, epoch) != left_epochs_.end();
+bool View::was_in(std::string_view epoch) const {
+    return epoch == epoch_.view() || (rare_ && std::ranges::find(rare_->left_epochs, epoch) != rare_->left_epochs.end());
 }
 
 bool View::goes_back(const ChainPosition& to) const {
-    if (position_.epoch.empty() || members_.empty()) { return false; }
-    if (to.epoch != position_.epoch || to.version < position_.version) { return true; }
-    return to.version == position_.version && to.tag != position_.tag;
+    if (epoch_.empty() || members_.empty()) { return false; }
+    if (to.epoch != epoch_.view() || to.version < version_) { return true; }
+    return to.version == version_ && to.tag != tag_.view();
 }
 
 void View::on_loss(Instant since, Instant until) {
-    if (!known_since_ || *known_since_ < since) { return; }
-    doubts_all_ = true;
-    doubted_until_ = std::max(doubted_until_.value_or(until), until);
-    check_at(*doubted_until_);
-    for (auto& [user, entry] : members_) { entry.doubted = entry.shown; }
+    if (known_since_ == Instant::max() || known_since_ < since) { return; }
+    rare().doubts_all = true;
+    rare().doubted_until = std::max(rare().doubted_until.value_or(until), until);
+    check_at(*rare().doubted_until);
+    for (Row& row : members_) { row.doubted = row.shown; }
 }
 
 void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    if (!known_since_) { known_since_ = now; }
+    known_since_ = std::min(known_since_, now);
     const bool suspect = snapshot.suspect && !settings.off.r3;
     if (suspect) {
-        doubted_until_ = now + settings.hold();
-        check_at(*doubted_until_);
-        for (auto& [user, entry] : members_) { entry.doubted = entry.shown; }
+        rare().doubted_until = now + settings.hold();
+        check_at(*rare().doubted_until);
+        for (Row& row : members_) { row.doubted = row.shown; }
     }
-    for (auto it = members_.begin(); it != members_.end();) {
-        Entry& entry = it->second;
-        if (snapshot.members.contains(it->first)) {
-            ++it;
-            continue;
+    members_.erase_if([&](Row& row) {
+        if (snapshot.members.contains(std::string(row.user.view()))) { return false; }
+        if (!row.in_redis && row.shown) { return false; }   // Held already, or local: its own time ends it.
+        if (row.shown && (suspect || (row.doubted && doubted_until()))) {
+            row.in_redis = false;
+            hold(row, suspect ? now + settings.hold() : *doubted_until());
+            return false;
         }
-        if (!entry.in_redis && entry.shown) {        // Held already, or local: its own time ends it.
-            ++it;
-        } else if (entry.shown && (suspect || (entry.doubted && doubted_until_))) {
-            entry.in_redis = false;
-            entry.until = suspect ? now + settings.hold() : doubted_until_;
-            check_at(*entry.until);
-            ++it;
-        } else {
-            if (entry.shown) { out.leaves.push_back(it->first); }
-            it = members_.erase(it);
-        }
-    }
+        if (row.shown) { out.leaves.emplace_back(row.user.view()); }
+        release(row);
+        return true;
+    });
     for (auto& [user, record] : snapshot.members) {
-        const auto it = members_.find(user);
-        if (it != members_.end()) {
-            Entry& entry = it->second;
-            entry.in_redis = true;
-            if (entry.shown) {
-                entry.until.reset();
-                update(entry, user, record, out);
+        if (Row* row = members_.find(user)) {
+            row->in_redis = true;
+            if (row->shown) {
+                release(*row);
+                update(*row, record, out);
             } else if (!suspect) {
-                entry = Entry{record, true, true, false, {}};
-                join(user, record, out);
+                release(*row);
+                row->shown = true;
+                row->doubted = false;
+                set(*row, record);
+                out.joins.push_back(member_of(*row));
             }
             continue;
         }
-        const auto tombstone = tombstones_.find(user);
-        const bool removed = tombstone != tombstones_.end() && now < tombstone->second + settings.tombstone;
+        Row fresh = row_of(user, record);
+        std::optional<Instant> removed;
+        if (rare_) {
+            const auto tombstone = rare_->tombstones.find(user);
+            if (tombstone != rare_->tombstones.end()) { removed = tombstone->second; }
+        }
         // In a world that is new to this view, whoever is in it has been stated since.
-        if (suspect && removed && was_in(snapshot.position.epoch) && !settings.off.r4) {
+        if (suspect && removed && now < *removed + settings.tombstone && was_in(snapshot.position.epoch) && !settings.off.r4) {
             // Whoever held the user has said by then whether that is so.
-            const Instant until = std::min(tombstone->second + settings.tombstone, now + settings.hold());
-            members_.emplace(user, Entry{record, true, false, false, until});
-            check_at(until);
+            fresh.shown = false;
+            hold(*members_.add(std::move(fresh)).first, std::min(*removed + settings.tombstone, now + settings.hold()));
             continue;
         }
-        members_.emplace(user, Entry{record, true, true, false, {}});
-        join(user, record, out);
+        out.joins.push_back(member_of(*members_.add(std::move(fresh)).first));
     }
-    follow(std::move(snapshot.position));
+    follow(snapshot.position);
     digest_ = snapshot.digest;
 }
 
 void View::on_discontinuity(const ClusterSettings& settings, Instant now) {
-    for (auto& [user, entry] : members_) {
-        if (!entry.in_redis && entry.until) { entry.until = now + settings.hold(); }
+    if (!rare_) { return; }
+    for (auto& [user, until] : rare_->until) {
+        if (!members_.find(user)->in_redis) { until = now + settings.hold(); }
     }
-    if (doubted_until_) { doubted_until_ = now + settings.hold(); }
+    if (rare_->doubted_until) { rare_->doubted_until = now + settings.hold(); }
 }
 
-void View::show_local(const std::string& user, Record record, domain::MembersChanged& out) {
-    const auto it = members_.find(user);
-    if (it != members_.end() && it->second.shown) {
-        if (!it->second.in_redis) { it->second.until.reset(); }   // Held, and here: no longer in doubt.
+void View::show_local(const std::string& user, const Record& record, domain::MembersChanged& out) {
+    if (Row* row = members_.find(user)) {
+        if (row->shown) {
+            if (!row->in_redis) { release(*row); }   // Held, and here: no longer in doubt.
+            return;
+        }
+        row->shown = true;
+        release(*row);
+        out.joins.push_back(member_of(*row));
         return;
     }
-    if (it != members_.end()) {
-        it->second.shown = true;
-        it->second.until.reset();
-        join(user, it->second.record, out);
-        return;
-    }
-    join(user, record, out);
-    members_.emplace(user, Entry{std::move(record), false, true, false, {}});
+    Row fresh = row_of(user, record);
+    fresh.in_redis = false;
+    out.joins.push_back(member_of(*members_.add(std::move(fresh)).first));
 }
 
 void View::drop_local(const std::string& user, bool exact, domain::MembersChanged& out) {
-    const auto it = members_.find(user);
-    if (it == members_.end() || it->second.in_redis || it->second.until) { return; }
-    if (!exact && it->second.shown) {
-        it->second.in_redis = true;
+    Row* row = members_.find(user);
+    if (row == nullptr || row->in_redis || row->timed) { return; }
+    if (!exact && row->shown) {
+        row->in_redis = true;
         return;
     }
-    if (it->second.shown && doubted_until_) {   // R3: others may not have stated yet whom they hold.
-        it->second.until = doubted_until_;
-        check_at(*doubted_until_);
+    if (row->shown && doubted_until()) {     // R3: others may not have stated yet whom they hold.
+        hold(*row, *doubted_until());
         return;
     }
-    if (it->second.shown) { out.leaves.push_back(user); }
-    members_.erase(it);
+    if (row->shown) { out.leaves.push_back(user); }
+    members_.erase(user);
 }
 
-const Record* View::find(std::string_view user) const {
-    const auto it = members_.find(user);
-    return it == members_.end() || !it->second.shown ? nullptr : &it->second.record;
+std::optional<Record> View::find(std::string_view user) const {
+    const Row* row = members_.find(user);
+    if (row == nullptr || !row->shown) { return std::nullopt; }
+    Record record{row->connected_at, row->version, {}, 0};
+    if (row->data) { record.data = std::string(row->data.view()); }
+    return record;
+}
+
+bool View::shows(std::string_view user) const {
+    const Row* row = members_.find(user);
+    return row != nullptr && row->shown;
 }
 
 bool View::in_redis(std::string_view user) const {
-    const auto it = members_.find(user);
-    return it != members_.end() && it->second.in_redis;
+    const Row* row = members_.find(user);
+    return row != nullptr && row->in_redis;
 }
 
 domain::MembersChanged View::everything() const {
     domain::MembersChanged out;
-    for (const auto& [user, entry] : members_) {
-        if (entry.shown) { out.joins.push_back(member_of(user, entry.record)); }
+    for (const Row& row : members_) {
+        if (row.shown) { out.joins.push_back(member_of(row)); }
     }
     return out;
 }
 
 void View::on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    if (!check_ || now < *check_) { return; }
-    check_.reset();
-    if (doubted_until_ && now >= *doubted_until_) {
-        doubted_until_.reset();
-        doubts_all_ = false;
+    if (!rare_ || !rare_->check || now < *rare_->check) { return; }
+    rare_->check.reset();
+    if (rare_->doubted_until && now >= *rare_->doubted_until) {
+        rare_->doubted_until.reset();
+        rare_->doubts_all = false;
     }
-    if (doubted_until_) { check_at(*doubted_until_); }
-    for (auto it = members_.begin(); it != members_.end();) {
-        Entry& entry = it->second;
-        if (!entry.until || now < *entry.until) {
-            if (entry.until) { check_at(*entry.until); }
-            ++it;
-            continue;
+    if (rare_->doubted_until) { check_at(*rare_->doubted_until); }
+    std::erase_if(rare_->until, [&](const auto& timed) {
+        if (now < timed.second) {
+            check_at(timed.second);
+            return false;
         }
-        entry.until.reset();
-        if (!entry.in_redis) {               // Held long enough: whoever had it would have said so.
-            out.leaves.push_back(it->first);
-            it = members_.erase(it);
-            continue;
+        Row& row = *members_.find(timed.first);
+        row.timed = false;
+        if (!row.in_redis) {                 // Held long enough: whoever had it would have said so.
+            out.leaves.push_back(timed.first);
+            members_.erase(timed.first);
+        } else {                             // Unconfirmed long enough, and Redis still has it.
+            row.shown = true;
+            out.joins.push_back(member_of(row));
         }
-        entry.shown = true;                  // Unconfirmed long enough, and Redis still has it.
-        join(it->first, entry.record, out);
-        ++it;
-    }
-    std::erase_if(tombstones_, [&](const auto& tombstone) { return now >= tombstone.second + settings.tombstone; });
-    for (const auto& [user, removed] : tombstones_) { check_at(removed + settings.tombstone); }
+        return true;
+    });
+    std::erase_if(rare_->tombstones, [&](const auto& tombstone) { return now >= tombstone.second + settings.tombstone; });
+    for (const auto& [user, removed] : rare_->tombstones) { check_at(removed + settings.tombstone); }
+    trim();
 }
 
 }  // namespace starling::engine

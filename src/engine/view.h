@@ -4,13 +4,20 @@
 // is held, what it brings back after a removal waits for confirmation.
 //
 //   shown = in Redis, or held, or local; not shown: in Redis but unconfirmed
+//
+// Each node has a view of each of its channels, most of them of few members or none, and no doubt about them: that is small,
+// and everything else lies in `Rare`.
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/short_text.h"
+#include "base/sorted.h"
 #include "base/time.h"
 #include "domain/engine.h"
 #include "engine/settings.h"
@@ -47,46 +54,66 @@ class View {
     void on_discontinuity(const ClusterSettings& settings, Instant now);
 
     // A user of this node whose contribution Redis does not know yet, shown meanwhile; and its end.
-    void show_local(const std::string& user, Record record, domain::MembersChanged& out);
+    void show_local(const std::string& user, const Record& record, domain::MembersChanged& out);
     // `exact` false: the user may be elsewhere, too; the next snapshot says (R13).
     void drop_local(const std::string& user, bool exact, domain::MembersChanged& out);
 
-    const Record* find(std::string_view user) const;          // Shown.
+    std::optional<Record> find(std::string_view user) const;  // Shown; without the hash.
+    bool shows(std::string_view user) const;
     bool in_redis(std::string_view user) const;
     domain::MembersChanged everything() const;
-    const ChainPosition& position() const { return position_; }
+    std::string_view epoch() const { return epoch_.view(); }
+    std::uint64_t version() const { return version_; }
     std::int64_t digest() const { return digest_; }           // Of what Redis holds.
     bool empty() const { return members_.empty(); }
 
-    std::optional<Instant> next_deadline() const { return check_; }
+    std::optional<Instant> next_deadline() const { return rare_ ? rare_->check : std::nullopt; }
     void on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out);
 
  private:
-    struct Entry {
-        Record record;
+    struct Row {
+        ShortText user;
+        std::int64_t connected_at = 0;
+        std::uint64_t version = 0;
+        SharedBytes data;                    // Null: none.
         bool in_redis = true;
         bool shown = true;
-        bool doubted = false;                // Shown before Redis lost data (doubted_until_).
-        std::optional<Instant> until;        // Held, or unconfirmed, until then.
+        bool doubted = false;                // Shown before Redis lost data (doubted_until).
+        bool timed = false;                  // Held, or unconfirmed, until the time in Rare.
+        std::string_view key() const { return user.view(); }
     };
-    using Members = std::map<std::string, Entry, std::less<>>;
+    struct Rare {
+        std::map<std::string, Instant, std::less<>> until;        // Of rows that are timed.
+        std::map<std::string, Instant, std::less<>> tombstones;   // Removed by the chain, when.
+        bool doubts_all = false;             // Newcomers, too.
+        // The end of the hold time after a suspect snapshot; it does not pass while the node is blind (on_deadline).
+        std::optional<Instant> doubted_until;
+        std::vector<std::string> left_epochs;   // Before the present one, the newest last.
+        std::optional<Instant> check;        // Not later than the first `until` or end of a tombstone.
+    };
 
-    void check_at(Instant at) { check_ = check_ ? std::min(*check_, at) : at; }
-    void follow(ChainPosition position);
-    bool was_in(const std::string& epoch) const;
-    void join(const std::string& user, const Record& record, domain::MembersChanged& out);
-    void update(Entry& entry, const std::string& user, const Record& record, domain::MembersChanged& out);
+    Rare& rare() {
+        if (!rare_) { rare_ = std::make_unique<Rare>(); }
+        return *rare_;
+    }
+    std::optional<Instant> doubted_until() const { return rare_ ? rare_->doubted_until : std::nullopt; }
+    void check_at(Instant at) { rare().check = rare().check ? std::min(*rare().check, at) : at; }
+    void hold(Row& row, Instant until);
+    void release(Row& row);                  // Its time is nothing any more.
+    void trim();                             // Gives back what is rare, and over.
+    void follow(const ChainPosition& position);
+    bool was_in(std::string_view epoch) const;
+    static Row row_of(std::string_view user, const Record& record);
+    static Member member_of(const Row& row);
+    static void set(Row& row, const Record& record);
+    void update(Row& row, const Record& record, domain::MembersChanged& out);
 
-    Members members_;
-    std::map<std::string, Instant, std::less<>> tombstones_;   // Removed by the chain, when.
-    std::optional<Instant> known_since_;     // The first snapshot.
-    bool doubts_all_ = false;                // Newcomers, too.
-    // The end of the hold time after a suspect snapshot; it does not pass while the node is blind (on_deadline).
-    std::optional<Instant> doubted_until_;
-    ChainPosition position_;
-    std::vector<std::string> left_epochs_;   // Before the present one, the newest last.
+    Sorted<Row> members_;
+    std::unique_ptr<Rare> rare_;
+    Instant known_since_ = Instant::max();   // The first snapshot.
+    ShortText epoch_, tag_;                  // The chain's position.
+    std::uint64_t version_ = 0;
     std::int64_t digest_ = 0;
-    std::optional<Instant> check_;           // Not later than the first `until` or end of a tombstone.
 };
 
 }  // namespace starling::engine

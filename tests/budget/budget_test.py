@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What a connection and a message may cost, against bench/budget.json.
 
-Bytes: 2,000 connections, each with a user and one channel, on a gateway of its own; proportional memory for each.
+Bytes: 2,000 connections, each with a user and one channel, on a gateway of its own; proportional memory for each. The same
+with presence in rooms of ten over three nodes and a Redis, where redis-server is installed, for all nodes together.
 Instructions: rounds of bench/micro/ under valgrind --tool=callgrind, where that is installed. Both are repeatable,
 also on a machine that others use; times are not, and are not tested.
 """
@@ -24,6 +25,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUDGET = json.loads((ROOT / "bench" / "budget.json").read_text())
 CONNECTIONS = 2000
+NODES = 3
 
 
 def pss(process):
@@ -38,13 +40,14 @@ def frame(value):
     return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
 
 
-def open_client(port, index):
+def open_client(port, index, present):
+    channel, watch = (f"room-{index // 10}", "members") if present else (f"room-{index % 20}", "none")
     client = socket.create_connection(("127.0.0.1", port), timeout=20)
     key = base64.b64encode(os.urandom(16)).decode()
     client.sendall((f"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode()
                    + frame({"type": "connect", "user": f"user-{index}"})
-                   + frame({"type": "subscribe", "id": 1, "channel": f"room-{index % 20}", "watch": "none"}))
+                   + frame({"type": "subscribe", "id": 1, "channel": channel, "watch": watch, "presence": present}))
     return client
 
 
@@ -57,42 +60,82 @@ def wait_for(client, word):
         heard += piece
 
 
-def bytes_per_connection(binary):
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def bytes_on_a_cluster(binary):
+    port = free_port()
+    redis = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        return bytes_per_connection(binary, NODES, "--engine.type=redis", f"--redis.url=redis://127.0.0.1:{port}")
+    finally:
+        redis.kill()
+        redis.wait()
+
+
+class Gateway:
+    def __init__(self, binary, *arguments):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([binary, "serve", "--dev", "--server.listen=127.0.0.1:0", "--server.admin=127.0.0.1:0",
+                                         "--server.shards=1", *arguments], stdout=self.log, stderr=subprocess.DEVNULL)
+
+    def port(self):
+        for _ in range(200):
+            self.log.seek(0)
+            found = re.search(r"public http://127\.0\.0\.1:(\d+)", self.log.read())
+            if found:
+                return int(found[1])
+            time.sleep(0.05)
+        raise OSError("the gateway did not say its port")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+def bytes_per_connection(binary, nodes=1, *cluster):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryFile("w+") as log:
-        gateway = subprocess.Popen([binary, "serve", "--dev", "--server.listen=127.0.0.1:0", "--server.admin=127.0.0.1:0",
-                                    "--server.shards=1"], stdout=log, stderr=subprocess.DEVNULL)
-        clients = []
-        try:
-            port = None
-            for _ in range(200):
-                log.seek(0)
-                found = re.search(r"public http://127\.0\.0\.1:(\d+)", log.read())
-                if found:
-                    port = int(found[1])
-                    break
-                time.sleep(0.05)
-            if port is None:
-                raise OSError("the gateway did not say its port")
-            # The first ones pay for what all share.
-            for index in range(CONNECTIONS // 20):
-                clients.append(open_client(port, index))
-                wait_for(clients[-1], b'"subscribed"')
-            before = pss(gateway.pid)
-            while len(clients) < CONNECTIONS + CONNECTIONS // 20:
-                batch = [open_client(port, len(clients) + i) for i in range(50)]
-                for client in batch:
-                    wait_for(client, b'"subscribed"')
-                clients += batch
-            time.sleep(1)
-            return (pss(gateway.pid) - before) / CONNECTIONS
-        finally:
-            for client in clients:
-                client.close()
-            gateway.kill()
-            gateway.wait()
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    gateways = [Gateway(binary, *cluster) for _ in range(nodes)]
+    clients = []
+
+    def total():
+        return sum(pss(gateway.process.pid) for gateway in gateways)
+
+    try:
+        ports = [gateway.port() for gateway in gateways]
+
+        def open_next():
+            index = len(clients)
+            clients.append(open_client(ports[index % nodes], index, bool(cluster)))
+            return clients[-1]
+
+        # The first ones pay for what all share.
+        for _ in range(CONNECTIONS // 20 * nodes):
+            wait_for(open_next(), b'"subscribed"')
+        before, paid = total(), len(clients)
+        while len(clients) < CONNECTIONS + paid:
+            for client in [open_next() for _ in range(50)]:
+                wait_for(client, b'"subscribed"')
+        time.sleep(1)
+        return (total() - before) / CONNECTIONS
+    finally:
+        for client in clients:
+            client.close()
+        for gateway in gateways:
+            gateway.end()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def instructions(micro, scenario, rounds):
@@ -123,6 +166,12 @@ def main():
     tally = Tally()
     tally.check("memory of an idle connection", min(bytes_per_connection(options.binary) for _ in range(2)),
                 BUDGET["pss_bytes_per_connection"], "bytes")
+    if shutil.which("redis-server"):
+        tally.check("memory of a connection on a cluster, present in a room of ten",
+                    min(bytes_on_a_cluster(options.binary) for _ in range(2)), BUDGET["pss_bytes_per_connection_on_a_cluster"], "bytes")
+    else:
+        print("skip memory on a cluster: no redis-server")
+        tally.skipped += 1
     micro = options.binary.parent / "bench" / "starling_micro"
     if shutil.which("valgrind") is None or not micro.exists():
         print("skip instruction counts: " + ("no valgrind" if micro.exists() else f"{micro} is not built"))

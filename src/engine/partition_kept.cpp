@@ -1,0 +1,47 @@
+// The log as a recovery read it, kept for those who come back a little later (F21).
+
+#include "engine/partition.h"
+
+namespace starling::engine {
+
+namespace {
+
+constexpr Duration kKeptFor = 10s;           // Within which everyone comes back after a fault (F21).
+
+}  // namespace
+
+// Only where the channel is listened to, for then the live messages carry it on; not of users' own channels, which nobody
+// shares, nor where messages end soon.
+void Partition::keep(Channel& channel, const domain::History& log, std::uint64_t acknowledged) {
+    channel.kept.reset();
+    const bool lasting = channel.log.ttl == 0s || channel.log.ttl > 2 * kKeptFor;
+    if (!channel.listened || channel.users_own() || !lasting) { return; }
+    if (channel.chain && !channel.chain.is(log.top())) { return; }
+    std::size_t bytes = 0;
+    for (const Message& message : log.messages()) { bytes += message.data.size() + sizeof message; }
+    if (bytes > Kept::kBytesMax) { return; }
+    channel.kept = std::make_unique<Kept>(Kept{log, acknowledged, bytes, now() + kKeptFor});
+    kept_.insert(channel.wire);
+}
+
+// What it cannot continue the log itself is asked for: it may reach further back, or be another one by now.
+bool Partition::answer_from_kept(Channel& channel, const domain::Read& read) {
+    if (!channel.kept || !read.since || !channel.listened || log_in_doubt(channel) || now() >= channel.kept->until) { return false; }
+    if (!channel.chain.is(channel.kept->log.top())) { return false; }
+    auto missed = channel.kept->log.recover(*read.since, read.messages_max, read.bytes_max);
+    if (!missed) { return false; }
+    tell(domain::ReadAnswer{read.call, domain::ReadResult{std::move(*missed), channel.chain.get(), channel.kept->acknowledged}});
+    return true;
+}
+
+void Partition::forget_kept() {
+    std::erase_if(kept_, [&](const std::string& wire) {
+        Channel* channel = find(wire);
+        if (channel == nullptr || !channel->kept) { return true; }
+        if (channel->listened && now() < channel->kept->until) { return false; }
+        channel->kept.reset();
+        return true;
+    });
+}
+
+}  // namespace starling::engine

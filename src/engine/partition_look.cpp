@@ -1,0 +1,116 @@
+// Looking now and then whether what was followed is whole (R11): where the partition's counter moved, the positions of its
+// channels are read, some each heartbeat, until each was looked at since.
+
+#include <algorithm>
+
+#include "engine/partition.h"
+#include "engine/scripts.h"
+
+namespace starling::engine {
+
+namespace {
+
+constexpr std::size_t kLookMax = 64;         // Positions in one META.
+constexpr std::size_t kLooksMax = 4;         // METAs in one heartbeat.
+constexpr Duration kKeepAliveEvery = 3600s;  // A log without messages ends a day after it was last kept alive.
+
+}  // namespace
+
+void Partition::look_around() {
+    if (settings_.off.r11) { return; }
+    for (std::size_t i = 0; i < kLooksMax; ++i) {
+        if (look_from_ == 0) {
+            keeping_alive_ = now() >= keep_alive_at_;
+            if (keeping_alive_) { keep_alive_at_ = now() + kKeepAliveEvery; }
+        }
+        Pending pending{.kind = Pending::Kind::meta, .wire = {}, .wires = {}, .looks = {}, .syncs = {}, .call = 0, .read = {}};
+        std::vector<std::string> args = {keeping_alive_ ? "1" : "0"};
+        std::size_t slot = look_from_;
+        for (; slot < channels_.size() && pending.wires.size() < kLookMax; ++slot) {
+            const auto& channel = channels_[slot];
+            if (!channel || channel->state != Channel::State::live) { continue; }
+            pending.wires.push_back(channel->wire);
+            args.push_back(channel->wire);
+            // Nobody is present in a user's own channel.
+            pending.looks += channel->log.size == 0 ? 'm' : channel->users_own() ? 'l' : 'b';
+            args.emplace_back(1, pending.looks.back());
+        }
+        const bool round = slot >= channels_.size();
+        look_from_ = round ? 0 : slot;
+        if (!pending.wires.empty()) { eval(std::move(pending), scripts::meta(), std::move(args)); }
+        if (!round) { continue; }
+        rounds_owed_ -= std::min(rounds_owed_, 1U);
+        return;
+    }
+}
+
+// Every channel is looked at from here on: a round that is under way does not count.
+void Partition::owe_looks() { rounds_owed_ = look_from_ == 0 ? 1 : 2; }
+
+void Partition::on_meta(const Pending& pending, const codec::resp::Value& value) {
+    FieldReader in(value.elements[0].text);
+    for (std::size_t i = 0; i < pending.wires.size(); ++i) {
+        Channel* channel = find(pending.wires[i]);
+        if (channel != nullptr && channel->state != Channel::State::live) { channel = nullptr; }
+        if (pending.looks[i] != 'l') {
+            const std::string_view epoch = in.text();
+            const auto version = static_cast<std::uint64_t>(to_number(in.text()));
+            const std::int64_t digest = to_number(in.text());
+            if (in.ok() && channel != nullptr) { on_members_position(*channel, epoch, version, digest); }
+        }
+        if (pending.looks[i] != 'm') {
+            const std::string_view epoch = in.text();
+            const auto offset = static_cast<std::uint64_t>(to_number(in.text()));
+            const std::string_view id = in.text();
+            if (in.ok() && channel != nullptr) { on_log_look(*channel, epoch, offset, id); }
+        }
+        if (channel != nullptr) { channel->trim(); }
+    }
+    start_syncs();
+}
+
+void Partition::on_members_position(Channel& channel, std::string_view epoch, std::uint64_t version, std::int64_t digest) {
+    const std::uint64_t known = channel.view.version();
+    const bool same_epoch = epoch == channel.view.epoch();
+    const bool both_empty = epoch.empty() && channel.view.digest() == 0;
+    const auto behind = channel.behind ? channel.behind->chain : std::nullopt;
+    // Deltas may be on their way still: what the chain has not reached a moment later is lost.
+    const bool ahead = same_epoch && version > known;
+    const bool wrong = same_epoch && version == known && digest != channel.view.digest();
+    const bool overdue = ahead && behind && known < behind->second && now() - behind->first >= settings_.heartbeat / 2;
+    // A position older than the chain is an answer that deltas have overtaken, or data that is gone.
+    const bool differs = !same_epoch && !both_empty;
+    const bool back = same_epoch && version < known;
+    if (differs || back) {
+        if (behind && now() - behind->first >= settings_.heartbeat / 2) {
+            sync(channel);
+        } else if (!behind) {
+            channel.behind_state().chain = {now(), UINT64_MAX};
+            owe_looks();
+        }
+    } else if (wrong || overdue) {
+        sync(channel);
+    } else if (ahead) {
+        if (!behind || known >= behind->second) { channel.behind_state().chain = {now(), version}; }
+        owe_looks();
+    } else if (behind) {
+        channel.behind->chain.reset();
+    }
+}
+
+void Partition::on_log_look(Channel& channel, std::string_view epoch, std::uint64_t offset, std::string_view id) {
+    if (!channel.chain || channel.log.size == 0) { return; }
+    if (channel.chain.is(epoch, offset, id)) {
+        if (channel.behind) { channel.behind->log.reset(); }
+    } else if (!channel.log_behind()) {
+        channel.behind_state().log = {now(), channel.chain.offset};
+        owe_looks();
+    } else if (channel.chain.offset == channel.behind->log->second) {
+        read_log(channel);                   // The chain has not moved since.
+    } else {
+        channel.behind->log = {now(), channel.chain.offset};
+        owe_looks();
+    }
+}
+
+}  // namespace starling::engine
