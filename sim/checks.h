@@ -42,6 +42,7 @@ class Checks {
     Intervals covered(const std::string& user, const std::string& channel) const;
     Intervals blind(std::uint32_t node) const;
     Intervals out_of_contact(const Hold& hold, bool surely) const;
+    bool long_blind(const Hold& hold, Instant at) const;
 
     World& world_;
 };

@@ -85,6 +85,15 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
                 if (part.from <= whole.to && whole.to < part.to) { whole.to = part.to + 3s + world_.options_.lease; }
             }
         }
+        // What a node that died had not said by then is there until it is given up.
+        const auto life = world_.record_.lives.find({hold.node, hold.life});
+        if (lingering && life != world_.record_.lives.end() && life->second.crashed && *life->second.crashed < whole.to + kFresh) {
+            const auto& options = world_.options_;
+            whole.to = std::max(whole.to, *life->second.crashed + (options.lease + 2 * options.heartbeat) * 11 / 10 + 1s);
+            for (const auto& away : world_.record_.redis_away) {
+                if (away.from <= whole.to && *life->second.crashed < away.to) { whole.to = std::max(whole.to, away.to + 3s + options.lease); }
+            }
+        }
         // What the node could not say at once it says when it can, unless it was given up meanwhile.
         if (hold.ended) {
             const auto given_up = out_of_contact(hold, true);
@@ -110,14 +119,13 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely) const {
     const auto life = world_.record_.lives.find({hold.node, hold.life});
     if (life == world_.record_.lives.end() || world_.options_.memory) { return out; }
     const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
-    const auto shard = partition % world_.options_.shards;
-    const auto contacts = life->second.contact.find(shard);
+    const auto contacts = life->second.contact.find(partition);
     if (contacts == life->second.contact.end()) { return {{life->second.began, Instant(kNever)}}; }
     auto parts = world_.record_.redis_away;
     if (surely) { parts.insert(parts.end(), world_.record_.redis_slow.begin(), world_.record_.redis_slow.end()); }
     const auto away = united(std::move(parts));
     std::vector<Instant> times = contacts->second;
-    times.push_back(life->second.crashed.value_or(world_.now()));
+    times.push_back(life->second.crashed ? Instant(kNever) : world_.now());   // The dead go on being silent.
     const auto& options = world_.options_;
     for (std::size_t i = 1; i < times.size(); ++i) {
         const bool drains = life->second.drains && *life->second.drains < times[i];
@@ -127,6 +135,19 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely) const {
         if (gap.to - gap.from - overlap(gap, away) > limit) { out.push_back({gap.from + limit, gap.to + 6s}); }
     }
     return out;
+}
+
+// Whether the node of this hold heard nothing of Redis for about a lease around `at`, whoever's fault that was.
+bool Checks::long_blind(const Hold& hold, Instant at) const {
+    const auto life = world_.record_.lives.find({hold.node, hold.life});
+    if (life == world_.record_.lives.end() || world_.options_.memory) { return false; }
+    const auto contacts = life->second.contact.find(domain::partition_of({0, hold.channel}, world_.options_.partitions));
+    if (contacts == life->second.contact.end()) { return true; }
+    const auto& times = contacts->second;
+    const auto next = std::ranges::upper_bound(times, at);
+    const Instant from = next == times.begin() ? life->second.began : *std::prev(next);
+    const Instant to = next == times.end() ? world_.now() : *next;
+    return to - from > world_.options_.lease * 9 / 10 - 100ms;
 }
 
 Checks::Intervals Checks::covered(const std::string& user, const std::string& channel) const {
@@ -143,7 +164,8 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
     for (const auto& hold : world_.record_.holds) {
         if (hold.user != user || hold.channel != channel || !hold.acked) { continue; }
         Interval whole{*hold.acked, hold.ended.value_or(Instant(kNever))};
-        if (hold.ended && !hold.clean) {
+        // R9: who broke while the node was blind for a lease is not stated again.
+        if (hold.ended && !hold.clean && !long_blind(hold, *hold.ended)) {
             whole.to += linger;
             // A clean leave ends the lingering of the user's other connections too.
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
@@ -183,7 +205,7 @@ void Checks::what_was_told() {
         return at - kFresh;
     };
     struct Walk { Instant at; bool left = false; };
-    struct Truth { Intervals connected, lingering, covered; };
+    struct Truth { Intervals connected, lingering, covered; std::set<std::uint32_t> nodes; };
     std::map<std::pair<std::string, std::string>, Truth> truths;
     std::map<std::tuple<std::uint32_t, std::string, std::string>, Walk> walks;
     std::map<std::pair<std::uint32_t, std::string>, Instant> begins;
@@ -196,11 +218,16 @@ void Checks::what_was_told() {
         if (told.kind == Told::Kind::end) { continue; }
         const auto [it, is_new] = truths.try_emplace({told.user, told.channel});
         if (is_new) {
-            it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel)};
+            it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel), {}};
+            for (const auto& hold : world_.record_.holds) {
+                if (hold.user == told.user && hold.channel == told.channel) { it->second.nodes.insert(hold.node); }
+            }
         }
         const auto key = std::tuple{told.wire, told.channel, told.user};
         const auto walk = walks.find(key);
-        const Instant since = true_since(world_.wires_[told.wire]->node, told.at);
+        Instant since = true_since(world_.wires_[told.wire]->node, told.at);
+        // What a node that was cut off had on its way, or has to say when it is back, is old news, too.
+        for (const auto node : it->second.nodes) { since = std::min(since, true_since(node, told.at)); }
         const Instant from = walk == walks.end() ? begins[{told.wire, told.channel}] : walk->second.at;
         if (told.kind == Told::Kind::snapshot) {
             // In the list of a newcomer: lingering, or not known to be gone yet.

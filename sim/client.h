@@ -82,6 +82,7 @@ class Client {
     void on_unsubscribed(Connection& connection, const JsonFrame& frame);
     void on_message(Connection& connection, const JsonFrame& frame);
     void on_published(const JsonFrame& frame, const Request& request);
+    bool behind(const Connection& connection, const std::string& channel) const;
     void on_error(Connection& connection, const JsonFrame& frame, const Request& request);
     void on_presence(Connection& connection, const JsonFrame& frame);
     void on_typing(Connection& connection, const JsonFrame& frame);

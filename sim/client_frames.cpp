@@ -79,6 +79,7 @@ void Client::on_subscribed(Connection& connection, const JsonFrame& frame, const
     }
     for (const auto& user : frame.texts("typing")) { subscription.typing[user] = world_.now(); }
 
+    if (behind(connection, channel)) { return; }
     Log& log = logs_[channel];
     const auto position = frame.position("position");
     if (position && !keeps_history(channel)) { return broken("a position in a channel without history"); }
@@ -123,12 +124,14 @@ void Client::on_message(Connection& connection, const JsonFrame& frame) {
     const auto channel = frame.text("channel");
     const auto it = connection.subscriptions.find(channel);
     if (it == connection.subscriptions.end() || !it->second.live) { return broken("a message of " + channel + " outside of a subscription"); }
-    // While a new connection takes over, the old one still brings what the new one has recovered already.
-    if (next_ && current_ && &connection == &*current_) {
-        const auto other = next_->subscriptions.find(channel);
-        if (other != next_->subscriptions.end() && other->second.live) { return; }
-    }
-    take(connection, channel, frame);
+    if (!behind(connection, channel)) { take(connection, channel, frame); }
+}
+
+// While a new connection takes over, the old one still brings what the new one has recovered already.
+bool Client::behind(const Connection& connection, const std::string& channel) const {
+    if (!next_ || !current_ || &connection != &*current_) { return false; }
+    const auto other = next_->subscriptions.find(channel);
+    return other != next_->subscriptions.end() && other->second.live;
 }
 
 void Client::take(const Connection& connection, const std::string& channel, const JsonFrame& message) {

@@ -1,4 +1,6 @@
 // What goes wrong, when its time has come.
+#include <algorithm>
+
 #include "world.h"
 
 namespace starling::sim {
@@ -11,8 +13,15 @@ std::string World::random_run_id() {
 
 void World::redis_unwell(Duration lasts) { record_.redis_away.push_back({now(), now() + lasts}); }
 
+// The mood that there was ends with this one, or with its server.
+void World::mood_ends() {
+    if (mood_) { record_.redis_away[*mood_].to = std::min(record_.redis_away[*mood_].to, now()); }
+    mood_.reset();
+}
+
 // The process ends and another one takes its place.
 void World::redis_goes(Duration down, bool keep_data, bool silent) {
+    mood_ends();
     redis_unwell(down);
     redis_down_until_ = std::max(redis_down_until_, now() + down);
     redis_paused_until_ = {};
@@ -28,6 +37,7 @@ void World::redis_goes(Duration down, bool keep_data, bool silent) {
 
 // The replica takes over: what was written in the last moments is gone.
 void World::fail_over(Duration lost, Duration down, bool silent) {
+    mood_ends();
     redis_unwell(down);
     redis_down_until_ = std::max(redis_down_until_, now() + down);
     redis_paused_until_ = {};
@@ -49,7 +59,9 @@ void World::loss() {
 }
 
 void World::mood(RedisMood mood, Duration lasts) {
+    mood_ends();
     redis_unwell(lasts);
+    mood_ = record_.redis_away.size() - 1;
     RedisModel* server = servers_.back().get();
     server->mood = mood;
     schedule_.after(lasts, [server, mood] { if (server->mood == mood) { server->mood = RedisMood::well; } });

@@ -116,7 +116,9 @@ void World::serve(std::uint32_t id) {
             if (server.closed(*link.connection)) { close_link(id, true, "closed by Redis"); }
             return;
         }
-        if (step->script) { record_.lives[{link.node, link.life}].contact[link.shard].push_back(now()); }
+        for (std::uint32_t i = 0; !step->renewed.empty() && i < tags_.size(); ++i) {
+            if (step->renewed == counters_[i]) { record_.lives[{link.node, link.life}].contact[i].push_back(now()); }
+        }
         if (step->name.ends_with("subscribe")) { link.pubsub = true; }
         if (options_.traces() && step->name != "publish" && step->name != "spublish") {
             trace("redis < node ", std::to_string(link.node), " link ", std::to_string(id), " ", step->text, lose ? " (reply lost)" : "");

@@ -41,7 +41,7 @@ struct Interval {
 struct NodeLife {
     Instant began{};
     std::optional<Instant> crashed, drains;
-    std::map<std::uint32_t, std::vector<Instant>> contact;   // By shard: scripts that Redis ran for it.
+    std::map<std::uint32_t, std::vector<Instant>> contact;   // By partition: when its lease moved on.
 };
 
 class Record {

@@ -41,7 +41,7 @@ namespace {
 std::string script_name(const std::string& command, const std::string& text) {
     const auto sha = lower(command) == "eval" ? sha1_hex(text) : text;
     for (const auto* script : {&engine::scripts::apply(), &engine::scripts::reg(), &engine::scripts::reap(), &engine::scripts::snap(),
-                               &engine::scripts::meta(), &engine::scripts::publish(), &engine::scripts::read(),
+                               &engine::scripts::meta(), &engine::scripts::holders(), &engine::scripts::publish(), &engine::scripts::read(),
                                &engine::scripts::erase(), &engine::scripts::acknowledge()}) {
         if (script->sha == sha) { return script->name; }
     }
@@ -64,7 +64,12 @@ std::optional<RedisModel::Step> RedisModel::step(RedisConnection id, std::int64_
     done.script = done.name == "eval" || done.name == "evalsha";
     for (std::size_t i = 0; describes && i < words->size() && i < 40; ++i) { done.text += i == 1 && done.script ? script_name((*words)[0], (*words)[1]) + " " : (*words)[i].substr(0, 60) + " "; }
     bool answered = false;
+    std::string partition = done.script && words->size() > 3 ? (*words)[3] : std::string();
     const Reply reply = execute(id, it->second, *words, answered);
+    // Of the engine's scripts only these two say so.
+    if (done.script && reply.kind == Reply::Kind::array && !reply.elements.empty() && reply.elements[0].text == "OK") {
+        done.renewed = std::move(partition);
+    }
     if (!answered && !lose_reply) {
         std::string bytes;
         append_reply(bytes, reply);

@@ -52,6 +52,7 @@ class RedisModel : private ScriptCalls {
         std::string name;                    // Lower case.
         bool script = false;
         bool wrote = false;
+        std::string renewed;                 // The partition (KEYS[1]) whose lease a node's apply or reg moved on.
         std::string text;                    // The first words, for a trace.
     };
     std::optional<Step> step(RedisConnection connection, std::int64_t now_ms, bool lose_reply = false);

@@ -20,6 +20,7 @@ bool keeps_history(std::string_view channel) { return channel.starts_with("log:"
 World::World(Options options, ScriptHost& host)
     : options_(std::move(options)), host_(host), rng_(options_.seed * 0x9e3779b97f4a7c15ULL + 77),
       settings_(make_settings()), faults_(draw_faults(options_)), nodes_(options_.nodes), tags_(engine::make_tags(options_.partitions)) {
+    for (const auto& tag : tags_) { counters_.push_back("st:{" + tag + "}:n"); }
     servers_.push_back(std::make_unique<RedisModel>(redis_options(), random_run_id(), host_));
     servers_.back()->describes = options_.traces();
     for (std::uint32_t i = 0; i < options_.tabs; ++i) {

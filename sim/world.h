@@ -188,6 +188,7 @@ class World {
     void redis_goes(Duration down, bool keep_data, bool silent);
     void fail_over(Duration lost, Duration down, bool silent);
     void redis_unwell(Duration lasts);
+    void mood_ends();
     void loss();
     void mood(RedisMood mood, Duration lasts);
     RedisOptions redis_options() const;
@@ -212,6 +213,7 @@ class World {
     std::uint32_t lose_replies_ = 0, drop_pushes_ = 0;   // Of a thousand.
     bool quiet_ = false, loss_ = false;
     std::optional<Instant> last_loss_;
+    std::optional<std::size_t> mood_;        // Its interval in redis_away.
     std::vector<Interval> lost_;             // What was written in between was lost by a failover.
     std::optional<std::string> violation_;
     std::uint64_t digest_ = 0;               // Of the trace, if it is wanted.
@@ -223,7 +225,7 @@ class World {
     };
     std::map<std::pair<std::string, std::string>, ChainLink> chain_;       // By channel and id.
     std::map<std::tuple<std::string, std::string, std::string>, std::string> results_;   // By channel, user and key.
-    std::vector<std::string> tags_;
+    std::vector<std::string> tags_, counters_;   // By partition; counters_: the keys `n`.
     struct Probe { std::uint32_t wire = 0, node = 0; };
     std::vector<Probe> probes_;
 };

@@ -63,8 +63,9 @@ bool Partition::blind() const { return cut_off() || (state_ != State::ended && n
 
 void Partition::on_up(const std::string& server) {
     up_ = true;
-    if (!server_.empty() && server_ != server) {
-        // R3: another run may hold other data, or none.
+    // R3: another run may hold other data, or none; and where this node began while Redis was out of reach, it cannot
+    // know whether the others have found it again.
+    if (server_.empty() ? !reach_told_ : server_ != server) {
         lost_data(last_answer_.value_or(now()));
         for (auto& channel : channels_) {
             if (!channel) { continue; }
@@ -147,6 +148,11 @@ void Partition::on_answer(Answered& answer) {
         case Kind::meta:
             if (value != nullptr && !value->elements.empty()) { on_meta(pending, *value); }
             return;
+        case Kind::holders: {
+            Channel* channel = find(pending.wire);
+            if (channel != nullptr && value != nullptr) { on_holders(*channel, pending.wires, *value); }
+            return;
+        }
         case Kind::reap: {
             const auto lease = leases_.find(pending.wire);
             const bool more = value != nullptr && value->elements[0].text == "MORE";

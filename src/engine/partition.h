@@ -213,15 +213,16 @@ class Partition {
     struct Lease {
         std::int64_t o = -1;
         Instant since{};                     // First of my reads, without a hole, that found this o.
+        Instant rose{};                      // The last of my reads that found a higher o than the one before.
         std::string state, address, constants;
         bool reaping = false;
     };
     struct Pending {
-        enum class Kind : std::uint8_t { snap, page, reach, meta, reap, publish, read, page_read, erase, acknowledge };
+        enum class Kind : std::uint8_t { snap, page, reach, meta, holders, reap, publish, read, page_read, erase, acknowledge };
         Kind kind = Kind::snap;
         std::string wire;                    // Or the incarnation, for reap.
-        std::vector<std::string> wires;      // Of meta ...
-        std::string looks;                   // ... and what of each.
+        std::vector<std::string> wires;      // Of meta; users, of holders ...
+        std::string looks;                   // ... and what of each, of meta.
         std::vector<std::pair<std::string, std::uint64_t>> syncs;   // Of snap: channels, and which sync of each.
         domain::CallId call = 0;
         std::optional<domain::Read> read;
@@ -293,6 +294,8 @@ class Partition {
     void on_meta(const Pending& pending, const codec::resp::Value& value);
     void on_members_position(Channel& channel, std::string_view epoch, std::uint64_t version, std::int64_t digest);
     void on_log_look(Channel& channel, std::string_view epoch, std::uint64_t offset, std::string_view id);
+    void ask_holders();                      // Of those whom a suspect snapshot brought back (R4).
+    void on_holders(Channel& channel, const std::vector<std::string>& users, const codec::resp::Value& value);
 
     // partition_log.cpp
     void on_announcement(Channel& channel, Announcement& announcement);
@@ -369,6 +372,7 @@ class Partition {
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
     std::set<std::string> kept_;             // With a log kept in memory.
+    std::set<std::string> unconfirmed_;      // With members whom R4 hides.
     std::set<std::string> idle_;             // Perhaps nobody wants them any more.
     std::set<std::string> timed_views_;      // With a deadline ...
     Instant views_due_ = Instant::max();     // ... none of them before this.

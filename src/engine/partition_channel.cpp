@@ -243,6 +243,7 @@ void Partition::take_snapshot(Channel& channel, Snapshot snapshot) {
     snapshot.suspect = std::exchange(channel.suspect, false);
     domain::MembersChanged changes;
     channel.view.on_snapshot(std::move(snapshot), settings_, now(), changes);
+    if (!channel.view.unconfirmed(1).empty()) { unconfirmed_.insert(channel.wire); }
     if (lost_until_) { channel.view.on_loss(lost_since_, *lost_until_); }
     tell_members(channel, std::move(changes));
     std::vector<Delta> buffer;

@@ -112,6 +112,7 @@ void Partition::on_leases(const codec::resp::Value& list) {
         there.insert(iid);
         Lease& lease = leases_[iid];
         const std::int64_t o = to_number(list.elements[i + 1].text);
+        if (lease.o != -1 && o > lease.o) { lease.rose = now(); }
         if (lease.o != o || hole || lease.state != list.elements[i + 2].text) {
             if (lease.o == -1 || lease.state != list.elements[i + 2].text) { peers_changed_ = true; }
             lease.o = o;
@@ -138,6 +139,7 @@ void Partition::on_leases(const codec::resp::Value& list) {
     }
     reap_silent();
     end_old();
+    ask_holders();
 }
 
 // An observer reaps with the o that it has seen unchanged for the lease, in its own reads and by its own clock.

@@ -113,4 +113,32 @@ void Partition::on_log_look(Channel& channel, std::string_view epoch, std::uint6
     }
 }
 
+void Partition::ask_holders() {
+    for (const std::string& wire : std::exchange(unconfirmed_, {})) {
+        const Channel* channel = find(wire);
+        if (channel == nullptr) { continue; }
+        std::vector<std::string> users = channel->view.unconfirmed(kLookMax);
+        if (users.empty()) { continue; }
+        unconfirmed_.insert(wire);
+        std::vector<std::string> args{wire};
+        args.insert(args.end(), users.begin(), users.end());
+        eval({.kind = Pending::Kind::holders, .wire = wire, .wires = std::move(users), .call = 0, .read = {}}, scripts::holders(), std::move(args));
+    }
+}
+
+// An incarnation that has written since the data became doubtful, in its own sequence, has lost nothing: what Redis has
+// of it is true. Whoever lost a write begins a new incarnation (OPGAP), and the old one writes no more.
+void Partition::on_holders(Channel& channel, const std::vector<std::string>& users, const codec::resp::Value& value) {
+    domain::MembersChanged changes;
+    for (std::size_t i = 0; i < users.size() && i < value.elements.size(); ++i) {
+        for (const auto& iid : value.elements[i].elements) {
+            const auto lease = leases_.find(iid.text);
+            if (lease == leases_.end() || lease->second.rose <= channel.view.suspected_at()) { continue; }
+            channel.view.confirm(users[i], changes);
+            break;
+        }
+    }
+    tell_members(channel, std::move(changes));
+}
+
 }  // namespace starling::engine

@@ -245,6 +245,18 @@ end
 return out
 )lua";
 
+constexpr const char* kHolders = R"lua(
+local all, out = call('SMEMBERS', B..'ls'), {}
+for i = 2, #ARGV do
+  local by = {}
+  for _, iid in ipairs(all) do
+    if call('HEXISTS', B..'pn:'..ARGV[1]..':'..iid, ARGV[i]) == 1 then by[#by + 1] = iid end
+  end
+  out[#out + 1] = by
+end
+return out
+)lua";
+
 // One text for all of them, for words of their own would cost either side more. Whoever listens keeps an empty log's epoch alive.
 constexpr const char* kMeta = R"lua(
 local touch, out = ARGV[1] == '1', {}
@@ -369,6 +381,10 @@ const Script& snap() {
 }
 const Script& meta() {
     static const Script script = make("meta", {kPrelude, kMeta});
+    return script;
+}
+const Script& holders() {
+    static const Script script = make("holders", {kPrelude, kHolders});
     return script;
 }
 const Script& publish() {

@@ -20,6 +20,8 @@ const Script& reap();
 // -> for each {epoch, version, tag, digest, log epoch, offset, id, acknowledged, count, members (user, record, ...) or {}},
 //    or nil where it is to be asked again, for the members before it were many.
 const Script& snap();
+// ARGV: channel, users -> for each the list of the incarnations that hold it.
+const Script& holders();
 // ARGV: 1 to keep logs alive or 0, then for each channel: channel, what of it (m members, l log, b both)
 // -> {fields: of each channel epoch, version, digest with m, and log epoch, offset, id with l}
 const Script& meta();

@@ -134,6 +134,7 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
     known_since_ = std::min(known_since_, now);
     const bool suspect = snapshot.suspect && !settings.off.r3;
     if (suspect) {
+        rare().suspected_at = now;
         rare().doubted_until = now + settings.hold();
         check_at(*rare().doubted_until);
         for (Row& row : members_) { row.doubted = row.shown; }
@@ -156,12 +157,8 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
             if (row->shown) {
                 release(*row);
                 update(*row, record, out);
-            } else if (!suspect) {
-                release(*row);
-                row->shown = true;
-                row->doubted = false;
-                set(*row, record);
-                out.joins.push_back(member_of(*row));
+            } else {
+                set(*row, record);           // R4: another snapshot of the same data confirms nobody.
             }
             continue;
         }
@@ -221,6 +218,24 @@ void View::drop_local(const std::string& user, bool exact, domain::MembersChange
     }
     if (row->shown) { out.leaves.push_back(user); }
     members_.erase(user);
+}
+
+std::vector<std::string> View::unconfirmed(std::size_t max) const {
+    std::vector<std::string> out;
+    if (!rare_) { return out; }
+    for (const auto& [user, until] : rare_->until) {
+        if (out.size() == max) { break; }
+        if (!shows(user)) { out.push_back(user); }
+    }
+    return out;
+}
+
+void View::confirm(const std::string& user, domain::MembersChanged& out) {
+    Row* row = members_.find(user);
+    if (row == nullptr || row->shown) { return; }
+    row->shown = true;
+    release(*row);
+    out.joins.push_back(member_of(*row));
 }
 
 std::optional<Record> View::find(std::string_view user) const {

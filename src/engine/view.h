@@ -48,6 +48,10 @@ class View {
     void on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Instant now, domain::MembersChanged& out);
     // Whether a snapshot at this position continues what is known (R3).
     bool goes_back(const ChainPosition& to) const;
+    // R4: users in Redis who wait for confirmation, since the last suspect snapshot; and the confirmation.
+    std::vector<std::string> unconfirmed(std::size_t max) const;
+    Instant suspected_at() const { return rare_ ? rare_->suspected_at : Instant::max(); }
+    void confirm(const std::string& user, domain::MembersChanged& out);
     // R3: Redis lost data at most `since` ago, and this view knows nothing from before: others may hold whoever is in it.
     void on_loss(Instant since, Instant until);
     // What is held is held for the whole time again.
@@ -88,6 +92,7 @@ class View {
         bool doubts_all = false;             // Newcomers, too.
         // The end of the hold time after a suspect snapshot; it does not pass while the node is blind (on_deadline).
         std::optional<Instant> doubted_until;
+        Instant suspected_at{};              // The last suspect snapshot.
         std::vector<std::string> left_epochs;   // Before the present one, the newest last.
         std::optional<Instant> check;        // Not later than the first `until` or end of a tombstone.
     };

@@ -124,6 +124,37 @@ TEST_F(ViewTest, WhatIsNeverConfirmedAndNeverRemovedComesBackInTheEnd) {
     EXPECT_THAT(told(), ElementsAre("+ada"));
 }
 
+// R4. The second snapshot after a failover holds the same data as the first: it proves nothing.
+TEST_F(ViewTest, AnotherSnapshotOfTheSameDataConfirmsNobody) {
+    step(1, "J", "ada");
+    step(2, "L", "ada");
+    told();
+    snapshot(1, {"ada"}, true, "e");
+    snapshot(1, {"ada"}, false, "e");
+    EXPECT_THAT(told(), IsEmpty());
+    step(2, "L", "ada");                     // The others end what was lost.
+    EXPECT_THAT(told(), IsEmpty());
+}
+
+TEST_F(ViewTest, WhoIsHeldByALiveNodeIsConfirmedOnce) {
+    step(1, "J", "ada");
+    step(2, "L", "ada");
+    told();
+    EXPECT_THAT(view_.unconfirmed(10), IsEmpty());
+    snapshot(1, {"ada", "bob"}, true, "e");
+    EXPECT_THAT(told(), ElementsAre("+bob"));
+    EXPECT_EQ(view_.suspected_at(), now_);
+    EXPECT_THAT(view_.unconfirmed(10), ElementsAre("ada"));
+    EXPECT_THAT(view_.unconfirmed(0), IsEmpty());
+    view_.confirm("ada", changes_);
+    view_.confirm("ada", changes_);
+    view_.confirm("nobody", changes_);
+    EXPECT_THAT(told(), ElementsAre("+ada"));
+    EXPECT_THAT(view_.unconfirmed(10), IsEmpty());
+    step(2, "L", "ada");
+    EXPECT_THAT(told(), ElementsAre("-ada"));
+}
+
 TEST_F(ViewTest, ALocalUserIsShownOnceAndTakenOverByTheChain) {
     view_.show_local("ada", {1, 0, {}, member_hash("c", "ada")}, changes_);
     EXPECT_THAT(told(), ElementsAre("+ada"));
