@@ -1,6 +1,7 @@
 #include "codec/json.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace starling::codec::json {
@@ -331,11 +332,16 @@ std::optional<std::int64_t> integer(std::string_view raw) {
 
 void append_string(std::string& out, std::string_view text) {
     static constexpr char kDigits[] = "0123456789abcdef";
+    static constexpr auto kPlain = [] {
+        std::array<bool, 256> plain{};
+        for (std::size_t c = 0x20; c < plain.size(); ++c) { plain[c] = c != '"' && c != '\\'; }
+        return plain;
+    }();
     out += '"';
     std::size_t begin = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const auto c = static_cast<unsigned char>(text[i]);
-        if (c >= 0x20 && c != '"' && c != '\\') { continue; }
+        if (kPlain[c]) { continue; }
         out.append(text, begin, i - begin);
         begin = i + 1;
         if (c == '"' || c == '\\') {

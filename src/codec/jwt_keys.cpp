@@ -1,5 +1,6 @@
 #include "codec/jwt_keys.h"
 
+#include <algorithm>
 #include <array>
 
 #include <openssl/bn.h>
@@ -206,19 +207,35 @@ bool is_hmac(Algorithm algorithm) { return row(algorithm).family == Family::hmac
 
 std::string_view name(Algorithm algorithm) { return row(algorithm).name; }
 
-// One context for each digest and thread: making one looks the digest up by name, which costs more than a token's digest.
-EVP_MAC_CTX* mac_context(const Row& wanted) {
-    thread_local std::array<MacContext, std::size(kRows)> contexts;
-    MacContext& context = contexts[static_cast<std::size_t>(&wanted - std::begin(kRows))];
-    if (!context) {
+// A digest that knows its secret. Finding the digest by its name and mixing the secret in cost more than a token does.
+struct Keyed {
+    std::string secret;
+    MacContext context;
+    ~Keyed() { OPENSSL_cleanse(secret.data(), secret.size()); }
+};
+
+// Begun anew: with the secret as it is, where the library keeps it (3.0.4 does).
+EVP_MAC_CTX* begun(const Row& wanted, std::string_view secret) {
+    constexpr std::size_t kSecrets = 4;      // In turn: the server's own, and those of the apps that connect.
+    static const bool keeps = OpenSSL_version_num() >= 0x30000040UL;
+    thread_local std::array<std::array<Keyed, kSecrets>, std::size(kRows)> known;
+    thread_local std::size_t turn = 0;
+    auto& keys = known[static_cast<std::size_t>(&wanted - std::begin(kRows))];
+    const auto same = std::ranges::find_if(keys, [&](const Keyed& one) { return one.context && one.secret == secret; });
+    Keyed& keyed = same != keys.end() ? *same : keys[turn++ % kSecrets];
+    if (same != keys.end() && keeps) { return EVP_MAC_init(keyed.context.get(), nullptr, 0, nullptr) == 1 ? keyed.context.get() : nullptr; }
+    if (!keyed.context) {
         const std::unique_ptr<EVP_MAC, Free<EVP_MAC_free>> mac(EVP_MAC_fetch(nullptr, "HMAC", nullptr));
         if (!mac) { return nullptr; }
-        context.reset(EVP_MAC_CTX_new(mac.get()));
+        keyed.context.reset(EVP_MAC_CTX_new(mac.get()));
         std::string digest(wanted.digest);
         const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0), OSSL_PARAM_construct_end()};
-        if (context && EVP_MAC_CTX_set_params(context.get(), params) != 1) { context.reset(); }
+        if (keyed.context && EVP_MAC_CTX_set_params(keyed.context.get(), params) != 1) { keyed.context.reset(); }
+        if (!keyed.context) { return nullptr; }
     }
-    return context.get();
+    OPENSSL_cleanse(keyed.secret.data(), keyed.secret.size());
+    keyed.secret = secret;
+    return EVP_MAC_init(keyed.context.get(), octets(secret), secret.size(), nullptr) == 1 ? keyed.context.get() : nullptr;
 }
 
 std::string hmac(Algorithm algorithm, std::string_view secret, std::string_view text) {
@@ -226,9 +243,8 @@ std::string hmac(Algorithm algorithm, std::string_view secret, std::string_view 
     const Row& wanted = row(algorithm);
     std::string out(wanted.digest_size, '\0');
     std::size_t size = 0;
-    EVP_MAC_CTX* context = mac_context(wanted);
-    if (context == nullptr || EVP_MAC_init(context, octets(secret), secret.size(), nullptr) != 1 ||
-        EVP_MAC_update(context, octets(text), text.size()) != 1 ||
+    EVP_MAC_CTX* context = begun(wanted, secret);
+    if (context == nullptr || EVP_MAC_update(context, octets(text), text.size()) != 1 ||
         EVP_MAC_final(context, reinterpret_cast<unsigned char*>(out.data()), &size, out.size()) != 1 || size != out.size()) {
         return {};
     }

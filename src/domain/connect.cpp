@@ -4,6 +4,8 @@
 //
 // Input is held while the session's old connection and its user's home are asked.
 
+#include <charconv>
+
 #include "codec/json.h"
 #include "domain/state.h"
 
@@ -13,10 +15,11 @@ namespace {
 
 constexpr Duration kResumable = 120s;
 
-std::string append_number(std::string text, std::uint64_t value) {
-    char digits[17];
-    std::snprintf(digits, sizeof digits, "-%llx", static_cast<unsigned long long>(value));
-    return text + digits;
+void append_number(std::string& text, std::uint64_t value) {
+    char digits[16];
+    const auto end = std::to_chars(digits, digits + sizeof digits, value, 16).ptr;
+    text += '-';
+    text.append(digits, end);
 }
 
 std::string seconds(Duration duration) { return std::to_string(duration / 1ms) + " ms"; }
@@ -24,8 +27,13 @@ std::string seconds(Duration duration) { return std::to_string(duration / 1ms) +
 }  // namespace
 
 std::string Shard::State::connection_id(SessionRef session) const {
-    return append_number(append_number(append_number(self.node_id, session.shard), session.id.slot),
-                         session.id.generation);
+    std::string id;
+    id.reserve(self.node_id.size() + 16);
+    id += self.node_id;
+    append_number(id, session.shard);
+    append_number(id, session.id.slot);
+    append_number(id, session.id.generation);
+    return id;
 }
 
 std::optional<SessionRef> Shard::State::parse_connection_id(std::string_view text) const {
