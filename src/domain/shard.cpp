@@ -14,6 +14,7 @@ SharedBytes shared(const std::string& text) { return SharedBytes(ByteView(text))
 Shard::State::State(ShardIdentity identity_in, std::shared_ptr<const Settings> settings_in, Now now_in)
     : self(std::move(identity_in)), settings(std::move(settings_in)), rng(self.seed), now(now_in),
       started(now_in.instant) {
+    CHECK(self.count <= kShardsMax);
     unreachable.resize(settings->partitions);
 }
 

@@ -39,7 +39,8 @@ void Partition::discontinuity() {
     for (auto& channel : channels_) {
         if (channel) { channel->view.on_discontinuity(settings_, now()); }
     }
-    owe_looks();
+    members_looks_.owe();
+    log_looks_.owe();
     if (lost_until_) { lost_until_ = now() + settings_.hold(); }
 }
 
@@ -146,6 +147,7 @@ void Partition::on_answer(Answered& answer) {
             return;
         }
         case Kind::meta:
+            --metas_;
             if (value != nullptr && !value->elements.empty()) { on_meta(pending, *value); }
             return;
         case Kind::holders: {

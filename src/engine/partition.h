@@ -290,7 +290,6 @@ class Partition {
 
     // partition_look.cpp
     void look_around();                      // META of the next channels.
-    void owe_looks();
     void on_meta(const Pending& pending, const codec::resp::Value& value);
     void on_members_position(Channel& channel, std::string_view epoch, std::uint64_t version, std::int64_t digest);
     void on_log_look(Channel& channel, std::string_view epoch, std::uint64_t offset, std::string_view id);
@@ -363,9 +362,21 @@ class Partition {
     SlotIndex channel_index_;
     std::deque<std::string> to_sync_;
     std::uint32_t syncing_ = 0;              // Calls for snapshots without an answer.
-    std::int64_t counter_seen_ = -1;         // The partition's n.
+    std::int64_t counter_seen_ = -1, members_seen_ = -1;   // The partition's n and np.
     std::size_t look_from_ = 0;              // The slot where look_around goes on.
-    std::uint32_t rounds_owed_ = 0;          // Of looks at all channels.
+    // What is looked at, members or logs, in rounds through all channels. A round that has begun without it, or before it was
+    // owed, is followed by another.
+    struct Looks {
+        std::uint32_t rounds = 0;            // Still to come, with the present one.
+        bool now = false;                    // The present round looks at it.
+        void owe() { rounds = now ? 2 : 1; }
+        void begin() { now = rounds > 0; }
+        void end() {
+            if (std::exchange(now, false)) { --rounds; }
+        }
+    };
+    Looks members_looks_, log_looks_;
+    std::uint32_t metas_ = 0;                // Without an answer.
     Instant keep_alive_at_{};                // The next round after it keeps logs alive ...
     bool keeping_alive_ = false;             // ... and this one does.
     std::set<std::string> stale_listens_;    // Listening is owed.

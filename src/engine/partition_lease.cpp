@@ -1,6 +1,8 @@
 // The lives of this node in the partition, and those of the others: register, beat, give up what was given up, end the
 // old ones; and who has been silent for a lease is reaped.
 
+#include <algorithm>
+
 #include "base/hash.h"
 #include "engine/partition.h"
 #include "engine/scripts.h"
@@ -95,10 +97,21 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     if (flight.kind == Flight::Kind::apply) { return; }
     if (index_ == settings_.shard) { tell(domain::LeaseRenewed{}); }
     on_leases(words[5]);
+    // A node of the first wire version does not say whether it changed members or a log.
+    const bool told_apart = words.size() > 6 && std::none_of(leases_.begin(), leases_.end(), [](const auto& entry) {
+        return entry.second.state != "dead" && entry.second.constants.ends_with("/1");
+    });
     const std::int64_t counter = to_number(words[3].text);
+    const std::int64_t of_members = words.size() > 6 ? to_number(words[6].text) : 0;
+    const bool moved = counter != counter_seen_;
+    const bool members_moved = of_members != members_seen_ || (moved && !told_apart);
+    const bool logs_moved = counter - of_members != counter_seen_ - members_seen_ || (moved && !told_apart);
+    counter_seen_ = counter;
+    members_seen_ = of_members;
     // What changed may lie behind the place where the present round is: another one follows.
-    if (counter != std::exchange(counter_seen_, counter) || now() >= keep_alive_at_) { owe_looks(); }
-    if (rounds_owed_ > 0) { look_around(); }
+    if (members_moved) { members_looks_.owe(); }
+    if (logs_moved || now() >= keep_alive_at_) { log_looks_.owe(); }
+    look_around();
 }
 
 void Partition::on_leases(const codec::resp::Value& list) {

@@ -353,7 +353,7 @@ void Partition::on_log_failed(Channel& channel, const std::string& reason) {
     reading.delivered.clear();
     fail_reads(channel, reason);
     reading.early.clear();                   // The next look finds what is missing.
-    owe_looks();
+    log_looks_.owe();
     if (channel.chain) { channel.behind_state().log = {now() - settings_.heartbeat, channel.chain.offset}; }
     if (!reading.next.empty()) { read_log(channel); }
     channel.trim();

@@ -117,6 +117,9 @@ class PartitionLog : public testing::Test {
 
     std::vector<Entry> log_;                 // Offset 1 first.
     int reads_ = 0;                          // Of the log, so far.
+    int counter_ = 1, members_ = 0;          // The partition's n and np.
+    std::vector<std::string> others_;        // The leases of other nodes, in their words.
+    std::string looks_;                      // At what, so far.
 
  private:
     static std::string body(const std::string& id) {
@@ -167,13 +170,14 @@ class PartitionLog : public testing::Test {
         const auto bulk = Rig::bulk;
         const std::string offset = std::to_string(log_.size()), id = log_.empty() ? "" : log_.back().id;
         const auto lease = [&](const std::string& o) {
-            return Rig::list({bulk("OK"), bulk(o), bulk("0"), bulk(std::to_string(counter_)), Rig::list({}), Rig::list({})});
+            return Rig::list({bulk("OK"), bulk(o), bulk("0"), bulk(std::to_string(counter_)), Rig::list({}), Rig::list(others_), bulk(std::to_string(members_))});
         };
         if (is(scripts::reg())) { return lease("0"); }
         if (is(scripts::apply())) { return lease(words[6]); }
         if (is(scripts::meta())) {
             std::string out;
             for (std::size_t i = 5; i + 1 < words.size(); i += 2) {
+                looks_ += words[i + 1];
                 if (words[i + 1] != "l") {
                     for (const char* word : {"", "0", "0"}) { append_field(out, word); }
                 }
@@ -207,7 +211,7 @@ class PartitionLog : public testing::Test {
     std::map<LinkId, Rig::Peer> peers_;
     Instant instant_{1000s};
     CallId calls_ = 0;
-    int runs_ = 0, counter_ = 1;
+    int runs_ = 0;
 };
 
 TEST_F(PartitionLog, AStormJustAfterTheStartIsOneRead) {
@@ -291,6 +295,26 @@ TEST_F(PartitionLog, ALogThatWasRolledBackToWhatWasDeliveredGoesOn) {
     heard();
     pass(500ms);
     EXPECT_THAT(heard(), ElementsAre("2", "3"));
+}
+
+TEST_F(PartitionLog, LooksAtWhatMovedAlone) {
+    listen();
+    pass(5s);
+    looks_.clear();
+    pass(5s);
+    EXPECT_EQ(looks_, "");
+    ++counter_;
+    ++members_;
+    pass(1500ms);
+    EXPECT_EQ(looks_, "m");
+    ++counter_;                              // A log.
+    pass(1500ms);
+    EXPECT_EQ(looks_, "ml");
+    // A node of the first wire version does not tell them apart.
+    for (const char* word : {"old.1", "7", "live", "here", "1/1000/8500/5000/1"}) { others_.push_back(Rig::bulk(word)); }
+    ++counter_;
+    pass(1500ms);
+    EXPECT_EQ(looks_, "mlb");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Looking now and then whether what was followed is whole (R11): where the partition's counter moved, the positions of its
-// channels are read, some each heartbeat, until each was looked at since.
+// Looking now and then whether what was followed is whole (R11): where the partition's counters moved, the positions of its
+// channels or of their logs are read, some each heartbeat, until each was looked at since.
 
 #include <algorithm>
 
@@ -17,35 +17,40 @@ constexpr Duration kKeepAliveEvery = 3600s;  // A log without messages ends a da
 }  // namespace
 
 void Partition::look_around() {
-    if (settings_.off.r11) { return; }
-    for (std::size_t i = 0; i < kLooksMax; ++i) {
+    // Where Redis has not answered the last ones it has enough to do; they would only wait behind each other.
+    if (settings_.off.r11 || metas_ > 0) { return; }
+    std::size_t looks = 0;
+    while (looks < kLooksMax && (members_looks_.rounds > 0 || log_looks_.rounds > 0)) {
         if (look_from_ == 0) {
-            keeping_alive_ = now() >= keep_alive_at_;
+            members_looks_.begin();
+            log_looks_.begin();
+            keeping_alive_ = log_looks_.now && now() >= keep_alive_at_;
             if (keeping_alive_) { keep_alive_at_ = now() + kKeepAliveEvery; }
         }
         Pending pending{.kind = Pending::Kind::meta, .wire = {}, .wires = {}, .looks = {}, .syncs = {}, .call = 0, .read = {}};
         std::vector<std::string> args = {keeping_alive_ ? "1" : "0"};
-        std::size_t slot = look_from_;
-        for (; slot < channels_.size() && pending.wires.size() < kLookMax; ++slot) {
-            const auto& channel = channels_[slot];
+        for (; look_from_ < channels_.size() && pending.wires.size() < kLookMax; ++look_from_) {
+            const auto& channel = channels_[look_from_];
             if (!channel || channel->state != Channel::State::live) { continue; }
+            const bool members = members_looks_.now && !channel->users_own();   // There nobody is present.
+            const bool log = log_looks_.now && channel->log.size > 0;
+            if (!members && !log) { continue; }
             pending.wires.push_back(channel->wire);
             args.push_back(channel->wire);
-            // Nobody is present in a user's own channel.
-            pending.looks += channel->log.size == 0 ? 'm' : channel->users_own() ? 'l' : 'b';
+            pending.looks += members && log ? 'b' : members ? 'm' : 'l';
             args.emplace_back(1, pending.looks.back());
         }
-        const bool round = slot >= channels_.size();
-        look_from_ = round ? 0 : slot;
-        if (!pending.wires.empty()) { eval(std::move(pending), scripts::meta(), std::move(args)); }
-        if (!round) { continue; }
-        rounds_owed_ -= std::min(rounds_owed_, 1U);
-        return;
+        if (!pending.wires.empty()) {
+            eval(std::move(pending), scripts::meta(), std::move(args));
+            ++metas_;
+            ++looks;
+        }
+        if (look_from_ < channels_.size()) { continue; }
+        look_from_ = 0;
+        members_looks_.end();
+        log_looks_.end();
     }
 }
-
-// Every channel is looked at from here on: a round that is under way does not count.
-void Partition::owe_looks() { rounds_owed_ = look_from_ == 0 ? 1 : 2; }
 
 void Partition::on_meta(const Pending& pending, const codec::resp::Value& value) {
     FieldReader in(value.elements[0].text);
@@ -86,13 +91,13 @@ void Partition::on_members_position(Channel& channel, std::string_view epoch, st
             sync(channel);
         } else if (!behind) {
             channel.behind_state().chain = {now(), UINT64_MAX};
-            owe_looks();
+            members_looks_.owe();
         }
     } else if (wrong || overdue) {
         sync(channel);
     } else if (ahead) {
         if (!behind || known >= behind->second) { channel.behind_state().chain = {now(), version}; }
-        owe_looks();
+        members_looks_.owe();
     } else if (behind) {
         channel.behind->chain.reset();
     }
@@ -104,12 +109,12 @@ void Partition::on_log_look(Channel& channel, std::string_view epoch, std::uint6
         if (channel.behind) { channel.behind->log.reset(); }
     } else if (!channel.log_behind()) {
         channel.behind_state().log = {now(), channel.chain.offset};
-        owe_looks();
+        log_looks_.owe();
     } else if (channel.chain.offset == channel.behind->log->second) {
         read_log(channel);                   // The chain has not moved since.
     } else {
         channel.behind->log = {now(), channel.chain.offset};
-        owe_looks();
+        log_looks_.owe();
     }
 }
 

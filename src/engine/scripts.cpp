@@ -4,12 +4,17 @@ namespace starling::engine::scripts {
 
 namespace {
 
-// B: what every key of the partition begins with. f: a field, as src/engine/wire.h reads it.
+// B: what every key of the partition begins with. f: a field, as src/engine/wire.h reads it. stir: the members of some channel
+// changed, and not its log alone.
 constexpr const char* kPrelude = R"lua(
 local B = string.sub(KEYS[1], 1, -2)
 local call = redis.call
 local function f(s) return #s .. ':' .. s end
 local function n2s(x) return string.format('%.0f', x) end
+local function stir()
+  call('INCR', B..'n')
+  call('INCR', B..'np')
+end
 )lua";
 
 // One step of a channel's chain. ops: {kind, user, hash, at, version, data}; the answer: epoch, version, by how much the
@@ -154,10 +159,10 @@ if grown ~= 0 then
   call('HINCRBY', L, 'd', n2s(grown))
   d = call('HGET', L, 'd')
 end
-if moved then call('INCR', B..'n') end
+if moved then stir() end
 if status == 'OK' then o = ARGV[3] else o = s[1] end
 if #at > 0 then return {status, o, d, '0', at, {}} end
-return {status, o, d, call('GET', B..'n') or '0', at, leases()}
+return {status, o, d, call('GET', B..'n') or '0', at, leases(), call('GET', B..'np') or '0'}
 )lua";
 
 constexpr const char* kReg = R"lua(
@@ -168,9 +173,9 @@ if s[2] == 'dead' then return {'FENCED'} end
 if not s[1] then
   call('HSET', L, 'o', '0', 's', 'live', 'a', ARGV[2], 'c', ARGV[3], 'd', '0')
   call('SADD', B..'ls', iid)
-  call('INCR', B..'n')
+  stir()
 end
-return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', {}, leases()}
+return {'OK', call('HGET', L, 'o'), call('HGET', L, 'd'), call('GET', B..'n') or '0', {}, leases(), call('GET', B..'np') or '0'}
 )lua";
 
 constexpr const char* kReap = R"lua(
@@ -180,7 +185,7 @@ local s = call('HMGET', L, 'o', 's')
 if s[1] and s[2] ~= 'dead' then
   if expected ~= '' and s[1] ~= expected then return {'MOVED'} end
   call('HSET', L, 's', 'dead')
-  call('INCR', B..'n')
+  stir()
 end
 if s[1] then call('PEXPIRE', L, 600000) end
 local left, k = 64, 0
@@ -199,7 +204,7 @@ for _, ch in ipairs(call('SMEMBERS', C)) do
   left = left - #ops - 1
   if left <= 0 then break end
 end
-if k > 0 then call('INCR', B..'n') end
+if k > 0 then stir() end
 if call('SCARD', C) > 0 then return {'MORE'} end
 call('SREM', B..'ls', iid)
 if s[1] then call('HDEL', L, 'd') else call('DEL', L) end

@@ -9,8 +9,8 @@ namespace starling::engine::scripts {
 
 // ARGV: publish command, iid, oseq, state, epoch, tag, then for each channel: channel, count, and so many operations of
 // 6 words each (kind + - c u l, user, hash, connectedAt, version, data with '1' or 'f' or '0' before it); no channel: a beat.
-// -> {status OK|DUP|NOLEASE|FENCED|OPGAP, o, digest, n, {epoch, version of each channel}, leases}
-// A lease is five words: iid, o, state, address, constants; only a beat answers them and n.
+// -> {status OK|DUP|NOLEASE|FENCED|OPGAP, o, digest, n, {epoch, version of each channel}, leases, np}
+// A lease is five words: iid, o, state, address, constants; only a beat answers them, n and np.
 const Script& apply();
 // ARGV: iid, address, constants -> as apply() for a beat.
 const Script& reg();

@@ -29,7 +29,7 @@ struct ClusterSettings {
     Duration linger = 5s;
     Duration lease = 8500ms;
     Duration tombstone = 30s;
-    std::uint32_t wire_version = 1;
+    std::uint32_t wire_version = 2;
     std::size_t operations_max = 64;         // In one call.
     std::size_t operation_bytes_max = 32768;
     std::uint32_t snapshot_max = 500;        // Members in one answer; larger channels are paged.

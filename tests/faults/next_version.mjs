@@ -45,7 +45,7 @@ export function nextVersion(constants) {
         pairs.push([text, next], [sha(text), sha(next)]);
     }
     if (pairs.length < 4) throw new Error('the scripts were not found in the sources');
-    pairs.push([`/${constants.lease}/${constants.linger}/1\r\n`, `/${constants.lease}/${constants.linger}/2\r\n`]);
+    pairs.push([`/${constants.lease}/${constants.linger}/2\r\n`, `/${constants.lease}/${constants.linger}/3\r\n`]);
     return (bytes) => {
         let text = bytes.toString('latin1');
         for (const [from, to] of pairs) text = text.replaceAll(from, () => to);
