@@ -100,10 +100,6 @@ std::optional<Reply> RedisModel::refuse(const Client& client, const std::string&
 
 namespace {
 
-Reply arity_error(const std::string& name) {
-    return Reply::error("ERR wrong number of arguments for '" + name + "' command");
-}
-
 bool arity_fits(int arity, std::size_t count) {
     return arity >= 0 ? count == static_cast<std::size_t>(arity) : count >= static_cast<std::size_t>(-arity);
 }

@@ -7,10 +7,6 @@ namespace starling::sim {
 
 namespace {
 
-Reply arity_error(const std::string& name) {
-    return Reply::error("ERR wrong number of arguments for '" + name + "' command");
-}
-
 Reply subcommand_error(const std::string& name, const std::string& sub) {
     std::string upper = name;
     for (auto& c : upper) { if (c >= 'a' && c <= 'z') { c = static_cast<char>(c - 'a' + 'A'); } }

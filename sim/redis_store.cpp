@@ -37,6 +37,9 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
 }
 
 Reply wrong_type() { return Reply::error("WRONGTYPE Operation against a key holding the wrong kind of value"); }
+Reply arity_error(const std::string& command) {
+    return Reply::error("ERR wrong number of arguments for '" + command + "' command");
+}
 Reply syntax_error() { return Reply::error("ERR syntax error"); }
 
 const Command* find_command(std::string_view lower_name) {

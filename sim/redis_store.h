@@ -75,6 +75,7 @@ std::string lower(std::string_view text);
 std::optional<std::int64_t> parse_integer(std::string_view text);    // As strictly as Redis.
 Reply wrong_type();
 Reply syntax_error();
+Reply arity_error(const std::string& command);
 
 // The commands by their subject; find_command() looks through all.
 std::vector<Command> string_commands();

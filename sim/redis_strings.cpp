@@ -193,9 +193,9 @@ Reply persist(Call& call, Words& words) {
 }
 
 Reply type(Call& call, Words& words) {
-    static constexpr const char* kNames[] = {"string", "hash", "set", "stream"};
+    static constexpr const char* kTypes[] = {"string", "hash", "set", "stream"};
     auto* key = call.store.find(words[1], call.now_ms);
-    return Reply::status(key == nullptr ? "none" : kNames[key->value.index()]);
+    return Reply::status(key == nullptr ? "none" : kTypes[key->value.index()]);
 }
 
 }  // namespace

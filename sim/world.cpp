@@ -11,8 +11,8 @@
 namespace starling::sim {
 
 std::string channel_name(std::uint32_t index) {
-    static constexpr const char* kNames[] = {"log:a", "plain:b", "log:c"};
-    return kNames[index % 3];
+    static constexpr const char* kChannels[] = {"log:a", "plain:b", "log:c"};
+    return kChannels[index % 3];
 }
 
 bool keeps_history(std::string_view channel) { return channel.starts_with("log:"); }

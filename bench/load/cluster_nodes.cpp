@@ -57,19 +57,6 @@ void end_process(pid_t process) {
     ::waitpid(process, nullptr, 0);
 }
 
-// A port that was free a moment ago: Redis can't be asked for the one it took.
-std::uint16_t free_port() {
-    const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size);
-    ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size);
-    ::close(descriptor);
-    return ntohs(address.sin_port);
-}
-
 // What a server answers to `request`, until `enough` is in it or 10 s are over; "" where nobody listens.
 std::string ask(std::uint16_t port, std::string_view request, std::string_view enough) {
     const int descriptor = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

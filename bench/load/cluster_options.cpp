@@ -10,7 +10,7 @@ namespace starling::bench {
 
 namespace {
 
-constexpr std::string_view kUsage =
+constexpr std::string_view kClusterUsage =
     "usage: starling_bench cluster [--name value]... [-- flags of the gateways]\n"
     "  --target PATH      the gateway\n"
     "  --connections --nodes --processes --in-flight --samples --history --all-messages --ping-interval --limit\n"
@@ -48,7 +48,7 @@ std::expected<ClusterOptions, std::string> parse_cluster_options(int count, char
         const auto whole = counts.find(word);
         const auto amount = amounts.find(word);
         if (word != "--target" && whole == counts.end() && amount == amounts.end()) {
-            return std::unexpected(std::string(word) + " is not known\n" + std::string(kUsage));
+            return std::unexpected(std::string(word) + " is not known\n" + std::string(kClusterUsage));
         }
         if (at == count) { return std::unexpected(std::string(word) + " wants a value"); }
         const std::string_view value = words[at++];

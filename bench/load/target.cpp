@@ -41,16 +41,6 @@ int loopback_socket(sockaddr_in& address, std::uint16_t port) {
     return ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
-std::uint16_t free_port() {
-    sockaddr_in address{};
-    const int descriptor = loopback_socket(address, 0);
-    socklen_t size = sizeof address;
-    ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size);
-    ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size);
-    ::close(descriptor);
-    return ntohs(address.sin_port);
-}
-
 bool accepts(std::uint16_t port) {
     sockaddr_in address{};
     const int descriptor = loopback_socket(address, port);
@@ -73,6 +63,16 @@ std::string write_config(const Options& options, const std::string& folder) {
 }
 
 }  // namespace
+
+std::uint16_t free_port() {
+    sockaddr_in address{};
+    const int descriptor = loopback_socket(address, 0);
+    socklen_t size = sizeof address;
+    ::bind(descriptor, reinterpret_cast<sockaddr*>(&address), size);
+    ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size);
+    ::close(descriptor);
+    return ntohs(address.sin_port);
+}
 
 std::uint16_t read_port(int descriptor) {
     std::string text;

@@ -34,6 +34,7 @@ class Target {
 inline bool is_raw(std::string_view name) { return name == "raw" || name == "raw-writev"; }
 inline bool is_peer(std::string_view name) { return name.starts_with("peer:"); }
 inline std::string_view peer_name(std::string_view name) { return name.substr(5); }
+std::uint16_t free_port();                   // Free a moment ago, for what cannot be asked which one it took.
 // What a gateway prints as its public port, from its stdout; 0: nothing within 20 s.
 std::uint16_t read_port(int descriptor);
 void pin_to(int core);                       // This process, and what it starts; -1: the last core.

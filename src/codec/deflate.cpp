@@ -10,12 +10,8 @@
 #include "base/check.h"
 
 namespace starling::codec {
-namespace {
 
-// A large message should not hold its memory for the life of the shard.
-constexpr std::size_t kKeptBytes = 1 << 20;
-
-class Scratch {
+class DeflateScratch {
  public:
     char* data() { return bytes_.get(); }
     std::size_t size() const { return size_; }
@@ -41,9 +37,14 @@ class Scratch {
     }
 
  private:
+    // A large message should not hold its memory for the life of the shard.
+    static constexpr std::size_t kKeptBytes = 1 << 20;
+
     std::unique_ptr<char[]> bytes_;
     std::size_t size_ = 0;
 };
+
+namespace {
 
 Bytef* bytes_of(std::string_view view) {
     return reinterpret_cast<Bytef*>(const_cast<char*>(view.data()));
@@ -59,7 +60,7 @@ struct Deflator::State {
     z_stream narrow{};
     std::uint8_t narrow_bits = 0;  // 0: `narrow` is not set up.
     int level = 1;
-    Scratch out;
+    DeflateScratch out;
 
     ~State() {
         if (whole != nullptr) { libdeflate_free_compressor(whole); }
@@ -131,7 +132,7 @@ struct Inflator::State {
     bool ready = false;
     bool ended = false;    // All that came so far ends with a final block.
     std::size_t size = 0;  // Of the message so far.
-    Scratch out;
+    DeflateScratch out;
 
     ~State() {
         if (ready) { inflateEnd(&stream); }

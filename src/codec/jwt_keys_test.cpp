@@ -12,7 +12,7 @@
 namespace starling::codec::jwt {
 namespace {
 
-constexpr std::int64_t kNow = 1'700'000'000'000;
+constexpr std::int64_t kToday = 1'700'000'000'000;
 // The payload of RFC 7515 appendix A: {"iss":"joe",...}.
 constexpr std::string_view kJoe =
     "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
@@ -59,7 +59,7 @@ std::string text_of(std::string_view algorithm) {
 }
 
 bool accepted(const std::string& text, const std::string& signature, const Key& key) {
-    return verify(text + "." + encode_base64url(signature), {key}, kNow, {}).has_value();
+    return verify(text + "." + encode_base64url(signature), {key}, kToday, {}).has_value();
 }
 
 TEST(JwtKeys, AgreeWithRfc7515ForHs256) {
@@ -106,7 +106,7 @@ TEST(JwtKeys, NeverTakeAPublicKeyForASecret) {   // T2
     const Pkey pkey(EVP_RSA_gen(2048));
     const std::string public_pem = pem(pkey.get());
     const std::string token = sign_hmac(R"({"sub":"ada"})", Algorithm::HS256, public_pem);
-    EXPECT_FALSE(verify(token, {*make_public_key(Algorithm::RS256, public_pem)}, kNow, {}).has_value());
+    EXPECT_FALSE(verify(token, {*make_public_key(Algorithm::RS256, public_pem)}, kToday, {}).has_value());
     EXPECT_FALSE(make_public_key(Algorithm::HS256, public_pem).has_value());
 }
 

@@ -3,12 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/time_rig.h"
+
 namespace starling::domain {
 namespace {
 
 constexpr HistoryLimits kThree{.size = 3, .ttl = 10s};
-
-Instant at(Duration since_start) { return Instant{} + since_start; }
 
 History filled(int count) {
     History history("e1");

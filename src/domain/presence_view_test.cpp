@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/time_rig.h"
+
 namespace starling::domain {
 namespace {
 
@@ -10,7 +12,6 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-Instant at(Duration since_start) { return Instant{} + 1h + since_start; }
 const PresenceLimits kLimits{.list_limit = 4, .count_interval = 250ms};
 
 struct World {

@@ -3,11 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/time_rig.h"
+
 namespace starling::domain {
 namespace {
 
 using testing::ElementsAre;
-Instant at(Duration since_start) { return Instant{} + since_start; }
 const SessionRef kTab{0, {1, 1}};
 const SessionRef kOtherTab{0, {2, 1}};
 

@@ -17,8 +17,12 @@ std::string key_of(const ChannelRef& ref) {
     return key;
 }
 
+std::uint64_t hash_of(const ChannelRef& ref) { return hash64(ref.name, hash_seed + ref.app); }
+
+}  // namespace
+
 // The first result for each idempotency key, for as long as it counts.
-struct Keys {
+struct Memory::KeyedResults {
     struct Seen {
         std::string message_id;
         std::optional<Position> position;
@@ -38,10 +42,6 @@ struct Keys {
     }
 };
 
-std::uint64_t hash_of(const ChannelRef& ref) { return hash64(ref.name, hash_seed + ref.app); }
-
-}  // namespace
-
 struct Memory::Held {
     Member member;
     bool lingers = false;
@@ -56,7 +56,7 @@ struct Memory::Channel {
     SharedBytes epoch;                       // Of its log, once that was asked for.
     std::unique_ptr<History> log;            // Once something was kept: most channels of users never have one.
     std::uint64_t acknowledged = 0;
-    std::unique_ptr<Keys> keys;
+    std::unique_ptr<KeyedResults> keys;
     struct Presence {
         std::map<std::string, Held, std::less<>> members;
         std::set<std::pair<Instant, std::string>> lingering;
@@ -241,7 +241,7 @@ void Memory::on(Publish& call) {
         out_->events.emplace_back(Delivered{channel.ref, std::move(call.message), std::move(call.except)});
     }
     if (call.key) {
-        if (!channel.keys) { channel.keys = std::make_unique<Keys>(); }
+        if (!channel.keys) { channel.keys = std::make_unique<KeyedResults>(); }
         channel.keys->remember(std::move(*call.key), {result.message_id, result.position}, now_.instant + call.key_ttl);
     }
     out_->events.emplace_back(Published{call.call, std::move(result)});

@@ -43,6 +43,7 @@ class Memory : public Engine {
  private:
     struct Channel;
     struct Held;
+    struct KeyedResults;
     struct Record {
         Position top;
         std::uint64_t acknowledged = 0;

@@ -14,7 +14,7 @@ using testing::SizeIs;
 const ChannelRef kDoc{0, "doc:1"};
 const HistoryLimits kLog{3, 10s};
 
-struct World {
+struct MemoryWorld {
     Memory memory{5s, 1};
     Duration time = 0s;
     std::vector<EngineEvent> events;
@@ -59,7 +59,7 @@ struct World {
 };
 
 TEST(Memory, NumbersAndDeliversToWhoListens) {
-    World world;
+    MemoryWorld world;
     world.publish("a");
     world.call(Listen{kDoc, kLog});
     const auto listening = world.told<Listening>();
@@ -77,7 +77,7 @@ TEST(Memory, NumbersAndDeliversToWhoListens) {
 }
 
 TEST(Memory, AKeyGivesTheFirstResultForItsTime) {
-    World world;
+    MemoryWorld world;
     EXPECT_FALSE(world.publish("a", "k").duplicate);
     const auto again = world.publish("b", "k");
     EXPECT_TRUE(again.duplicate);
@@ -87,13 +87,13 @@ TEST(Memory, AKeyGivesTheFirstResultForItsTime) {
 }
 
 TEST(Memory, WithoutHistoryNothingIsNumberedOrKept) {
-    World world;
+    MemoryWorld world;
     EXPECT_FALSE(world.publish("a", {}, {0, 0s}).position);
     EXPECT_EQ(world.memory.channels(), 0U);
 }
 
 TEST(Memory, AnExpiredLogGoesOnCountingForADayAndThenBeginsAnew) {
-    World world;
+    MemoryWorld world;
     const Position first = *world.publish("a").position;
     EXPECT_EQ(world.memory.channels(), 1U);
     world.pass(11s);
@@ -116,7 +116,7 @@ TEST(Memory, AnExpiredLogGoesOnCountingForADayAndThenBeginsAnew) {
 }
 
 TEST(Memory, AListenedChannelKeepsItsEpochWhenAnotherIsGivenUp) {
-    World world;
+    MemoryWorld world;
     world.call(Listen{{0, "doc:2"}, kLog});
     const std::string epoch = world.told<Listening>().at(0).top->epoch;
     world.publish("a");
@@ -126,7 +126,7 @@ TEST(Memory, AListenedChannelKeepsItsEpochWhenAnotherIsGivenUp) {
 }
 
 TEST(Memory, EraseBeginsAnEpochAndTellsThoseWhoListen) {
-    World world;
+    MemoryWorld world;
     const Position old = *world.publish("a", "k").position;
     world.call(Listen{kDoc, kLog});
     world.call(Erase{3, kDoc});
@@ -138,7 +138,7 @@ TEST(Memory, EraseBeginsAnEpochAndTellsThoseWhoListen) {
 }
 
 TEST(Memory, AckMovesForwardOnlyAndNotPastTheNewest) {
-    World world;
+    MemoryWorld world;
     world.publish("a");
     world.publish("b");
     world.call(Listen{kDoc, kLog});
@@ -152,7 +152,7 @@ TEST(Memory, AckMovesForwardOnlyAndNotPastTheNewest) {
 }
 
 TEST(Memory, WhoIsBackWithinTheLingerNeverLeft) {
-    World world;
+    MemoryWorld world;
     world.call(Listen{kDoc, kLog});
     world.call(Enter{kDoc, "ada", "1", {}});
     const auto joined = world.told<MembersChanged>();
@@ -171,7 +171,7 @@ TEST(Memory, WhoIsBackWithinTheLingerNeverLeft) {
 }
 
 TEST(Memory, ACleanExitLeavesAtOnceAndEqualDataIsNoUpdate) {
-    World world;
+    MemoryWorld world;
     world.call(Enter{kDoc, "ada", {}, "1"});
     EXPECT_THAT(world.told<Entered>(), SizeIs(1));
     world.call(Listen{kDoc, kLog});

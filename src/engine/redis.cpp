@@ -207,7 +207,7 @@ std::optional<Instant> Redis::next_deadline() const {
         earlier(sentinel.polls.retry_at);
         earlier(sentinel.events.retry_at);
     }
-    for (const Partition& partition : state.partitions) {
+    for (const PartitionState& partition : state.partitions) {
         if (state.waiting == 0) { break; }
         if (partition.waiting == 0) { continue; }
         const auto first = std::ranges::find(partition.calls, Call::State::waiting, &Call::state);

@@ -25,7 +25,7 @@ bool refused(std::string_view code) {
 }  // namespace
 
 void Redis::State::use(std::uint32_t index, Turn& turn) {
-    Partition& partition = partitions[index];
+    PartitionState& partition = partitions[index];
     if (partition.used) { return; }
     partition.used = true;
     if (partition.owner == nullptr) { return; }
@@ -41,7 +41,7 @@ bool Redis::State::out_of_reach(const Server& server) const {
 }
 
 void Redis::State::call(std::uint32_t index, Call made, Turn& turn) {
-    Partition& partition = partitions[index];
+    PartitionState& partition = partitions[index];
     made.made = turn.now.instant;
     made.bytes = kCallBytes;
     for (const std::string& word : made.words) { made.bytes += word.size(); }
@@ -70,7 +70,7 @@ void Redis::State::call(std::uint32_t index, Call made, Turn& turn) {
 }
 
 // Only if it keeps the order: those before it are written already, and to the same server.
-bool Redis::State::write_call(Partition& partition, std::size_t index, Turn& turn) {
+bool Redis::State::write_call(PartitionState& partition, std::size_t index, Turn& turn) {
     Call& made = partition.calls[index];
     if (made.not_before && turn.now.instant < *made.not_before) { return false; }
     Server* target = made.ask != nullptr ? made.ask : partition.owner;
@@ -111,13 +111,13 @@ bool Redis::State::write_call(Partition& partition, std::size_t index, Turn& tur
 }
 
 void Redis::State::write_calls(std::uint32_t index, Turn& turn) {
-    Partition& partition = partitions[index];
+    PartitionState& partition = partitions[index];
     for (std::size_t i = 0; partition.waiting > 0 && i < partition.calls.size(); ++i) {
         if (partition.calls[i].state == Call::State::waiting && !write_call(partition, i, turn)) { return; }
     }
 }
 
-void Redis::State::finish(Partition& partition, Call& made, std::variant<Value, CallFailed> result) {
+void Redis::State::finish(PartitionState& partition, Call& made, std::variant<Value, CallFailed> result) {
     if (made.state == Call::State::waiting) {
         --partition.waiting;
         --waiting;
@@ -127,7 +127,7 @@ void Redis::State::finish(Partition& partition, Call& made, std::variant<Value, 
     made.result = std::move(result);
 }
 
-void Redis::State::wait_again(Partition& partition, Call& made) {
+void Redis::State::wait_again(PartitionState& partition, Call& made) {
     CHECK(made.state == Call::State::written);
     made.state = Call::State::waiting;
     --partition.written;
@@ -135,7 +135,7 @@ void Redis::State::wait_again(Partition& partition, Call& made) {
     ++waiting;
 }
 
-void Redis::State::release(Partition& partition) {
+void Redis::State::release(PartitionState& partition) {
     while (!partition.calls.empty() && partition.calls.front().state == Call::State::done) {
         Call& made = partition.calls.front();
         pending_bytes -= made.bytes;
@@ -145,7 +145,7 @@ void Redis::State::release(Partition& partition) {
     }
 }
 
-void Redis::State::fail_waiting(Partition& partition, const Server* target, const std::string& reason) {
+void Redis::State::fail_waiting(PartitionState& partition, const Server* target, const std::string& reason) {
     for (Call& made : partition.calls) {
         if (made.state != Call::State::waiting) { continue; }
         if ((made.ask != nullptr ? made.ask : partition.owner) == target) { finish(partition, made, CallFailed{false, reason}); }
@@ -153,7 +153,7 @@ void Redis::State::fail_waiting(Partition& partition, const Server* target, cons
 }
 
 void Redis::State::expire_calls(std::uint32_t index, Turn& turn) {
-    Partition& partition = partitions[index];
+    PartitionState& partition = partitions[index];
     for (Call& made : partition.calls) {
         if (made.state == Call::State::waiting && made.made + patience() <= turn.now.instant) {
             finish(partition, made, CallFailed{false, "no server took it in time"});
@@ -164,7 +164,7 @@ void Redis::State::expire_calls(std::uint32_t index, Turn& turn) {
 }
 
 void Redis::State::update_up(std::uint32_t index) {
-    Partition& partition = partitions[index];
+    PartitionState& partition = partitions[index];
     if (!partition.mine) { return; }
     const bool now_up = partition.owner != nullptr && partition.owner->ready;
     if (now_up && (!partition.up || partition.up_server != partition.owner->run)) {
@@ -177,7 +177,7 @@ void Redis::State::update_up(std::uint32_t index) {
 }
 
 void Redis::State::on_call_reply(Link& link, const Expected& expected, Value reply, Turn& turn) {
-    Partition& partition = partitions[expected.partition];
+    PartitionState& partition = partitions[expected.partition];
     Call& made = partition.calls[expected.number - partition.first];
     const std::string_view code = reply.kind == Value::Kind::error ? error_code(reply.text) : std::string_view{};
     if (code == "MOVED" || code == "ASK") {

@@ -128,7 +128,7 @@ void Redis::State::lost_commands(Link& link, const std::string& reason, Turn& tu
     for (const Expected& expected : link.expected) {
         if (expected.kind == Expected::Kind::slots) { map_asked = false; }
         if (expected.kind != Expected::Kind::call) { continue; }
-        Partition& partition = partitions[expected.partition];
+        PartitionState& partition = partitions[expected.partition];
         finish(partition, partition.calls[expected.number - partition.first], CallFailed{true, reason});
     }
     for (std::uint32_t i = 0; i < partitions.size(); ++i) {

@@ -13,6 +13,9 @@
 
 namespace starling::engine {
 
+inline constexpr const char* kOnlyServer = "redis:6379";
+inline RedisSettings only_server() { return {.servers = {{"redis", 6379}}}; }
+
 struct Rig {
     using Words = std::vector<std::string>;
     // The answer to a command at host:port, where a test wants another than the usual one; empty: none at all.

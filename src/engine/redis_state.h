@@ -80,7 +80,8 @@ struct Call {
     std::variant<codec::resp::Value, CallFailed> result;
 };
 
-struct Partition {
+// What the way to Redis knows of a partition; the machine of its home is `Partition`.
+struct PartitionState {
     std::string tag;
     bool mine = false;
     bool used = false;
@@ -152,7 +153,7 @@ struct Link {
 
 struct Redis::State {
     RedisSettings settings;
-    std::vector<Partition> partitions;
+    std::vector<PartitionState> partitions;
     std::string probe;
     Rng rng;
 
@@ -225,13 +226,13 @@ struct Redis::State {
     // redis_calls.cpp
     void call(std::uint32_t partition, Call made, Turn& turn);
     void use(std::uint32_t partition, Turn& turn);
-    bool write_call(Partition& partition, std::size_t index, Turn& turn);
+    bool write_call(PartitionState& partition, std::size_t index, Turn& turn);
     void write_calls(std::uint32_t partition, Turn& turn);
     void on_call_reply(Link& link, const Expected& expected, codec::resp::Value reply, Turn& turn);
-    void finish(Partition& partition, Call& call, std::variant<codec::resp::Value, CallFailed> result);
-    void release(Partition& partition);
-    void wait_again(Partition& partition, Call& call);
-    void fail_waiting(Partition& partition, const Server* target, const std::string& reason);
+    void finish(PartitionState& partition, Call& call, std::variant<codec::resp::Value, CallFailed> result);
+    void release(PartitionState& partition);
+    void wait_again(PartitionState& partition, Call& call);
+    void fail_waiting(PartitionState& partition, const Server* target, const std::string& reason);
     void expire_calls(std::uint32_t partition, Turn& turn);
     void update_up(std::uint32_t partition);
     bool out_of_reach(const Server& server) const;

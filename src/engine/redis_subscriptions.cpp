@@ -237,7 +237,7 @@ void Redis::State::lost_pubsub(Link& link) {
 void Redis::State::choose_probe(Server& server, Turn& turn) {
     std::string chosen = probe;
     if (clustered()) {
-        const auto owned = [&](const Partition& partition) { return partition.used && partition.owner == &server; };
+        const auto owned = [&](const PartitionState& partition) { return partition.used && partition.owner == &server; };
         if (!server.probe.empty() && owned(partitions[server.probe_partition])) { return; }
         const auto first = std::find_if(partitions.begin(), partitions.end(), owned);
         server.probe_partition = static_cast<std::uint32_t>(first - partitions.begin());

@@ -9,10 +9,6 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr const char* kAt = "redis:6379";
-
-RedisSettings one() { return {.servers = {{"redis", 6379}}}; }
-
 void subscribe(Rig& rig, std::uint32_t partition, const std::string& channel) {
     rig.redis.subscribe(partition, channel, rig.now(), rig.actions);
     rig.run();
@@ -24,7 +20,7 @@ void push(Rig& rig, const std::string& channel, const std::string& payload) {
 }
 
 TEST(RedisSubscriptions, AreConfirmedAndBringWhatIsPublished) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     subscribe(rig, 0, "a");
     EXPECT_THAT(rig.channels<Subscribed>(), ElementsAre("a"));
@@ -45,14 +41,14 @@ TEST(RedisSubscriptions, AreConfirmedAndBringWhatIsPublished) {
 }
 
 TEST(RedisSubscriptions, BeforeTheStartWaitForTheLink) {
-    Rig rig(one());
+    Rig rig(only_server());
     subscribe(rig, 0, "early");
     rig.start();
     EXPECT_THAT(rig.channels<Subscribed>(), ElementsAre("early"));
 }
 
 TEST(RedisSubscriptions, AnOldConfirmationIsNotTheNewOne) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     std::vector<Rig::Words> asked;
     rig.hook = [&](const std::string&, const Rig::Words& words) -> std::optional<std::string> {
@@ -75,7 +71,7 @@ TEST(RedisSubscriptions, AnOldConfirmationIsNotTheNewOne) {
 }
 
 TEST(RedisSubscriptions, AreMissedAndMadeAgainWhenTheLinkIsLost) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     subscribe(rig, 0, "a");
     subscribe(rig, 1, "b");
@@ -88,7 +84,7 @@ TEST(RedisSubscriptions, AreMissedAndMadeAgainWhenTheLinkIsLost) {
 }
 
 TEST(RedisSubscriptions, ALargeSetGoesInPieces) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     std::vector<std::size_t> sizes;
     std::size_t unanswered = 0;
@@ -114,14 +110,14 @@ TEST(RedisSubscriptions, ALargeSetGoesInPieces) {
 }
 
 TEST(RedisSubscriptions, AReceivingPathThatIsDeadIsReplaced) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     subscribe(rig, 0, "a");
     rig.take<Subscribed>();
     rig.pass(20s);
     EXPECT_THAT(rig.take<Missed>(), IsEmpty());
     const LinkId before = rig.listener("a");
-    rig.deaf.insert(kAt);
+    rig.deaf.insert(kOnlyServer);
     rig.pass(3s);
     EXPECT_THAT(rig.channels<Missed>(), ElementsAre("a"));
     rig.deaf.clear();
@@ -134,7 +130,7 @@ TEST(RedisSubscriptions, AReceivingPathThatIsDeadIsReplaced) {
 }
 
 TEST(RedisSubscriptions, APauseOfOursReplacesNothing) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     subscribe(rig, 0, "a");
     rig.pass(3s);
@@ -145,8 +141,8 @@ TEST(RedisSubscriptions, APauseOfOursReplacesNothing) {
     rig.redis.on_deadline(rig.now(), rig.actions);
     rig.run();
     rig.hook = nullptr;
-    rig.answer(kAt, "+OK\r\n");
-    rig.give(rig.link_to(kAt), ":1\r\n");  // Of the probe behind it.
+    rig.answer(kOnlyServer, "+OK\r\n");
+    rig.give(rig.link_to(kOnlyServer), ":1\r\n");  // Of the probe behind it.
     EXPECT_THAT(rig.answers(), ElementsAre("1:OK"));
     rig.pass(5s);
     EXPECT_THAT(rig.take<Missed>(), IsEmpty());
@@ -154,13 +150,13 @@ TEST(RedisSubscriptions, APauseOfOursReplacesNothing) {
 }
 
 TEST(RedisSubscriptions, FollowAServerThatHasChangedBehindItsAddress) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     subscribe(rig, 0, "a");
     rig.take<Subscribed>();
     const LinkId before = rig.listener("a");
-    rig.runs[kAt] = "another";
-    rig.close(rig.link_to(kAt));
+    rig.runs[kOnlyServer] = "another";
+    rig.close(rig.link_to(kOnlyServer));
     rig.pass(100ms);
     EXPECT_THAT(rig.channels<Missed>(), ElementsAre("a"));
     EXPECT_THAT(rig.channels<Subscribed>(), ElementsAre("a"));
@@ -168,7 +164,7 @@ TEST(RedisSubscriptions, FollowAServerThatHasChangedBehindItsAddress) {
 }
 
 TEST(RedisSubscriptions, PatternsTellTheRealChannelAndComeBack) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.redis.subscribe_pattern("ws:pubsub:*", rig.now(), rig.actions);
     rig.start();
     rig.redis.subscribe_pattern("ws:direct:*", rig.now(), rig.actions);
@@ -184,7 +180,7 @@ TEST(RedisSubscriptions, PatternsTellTheRealChannelAndComeBack) {
 }
 
 TEST(RedisSubscriptions, ForbiddenOnesAreToldAndTriedAgain) {
-    Rig rig(one());
+    Rig rig(only_server());
     bool forbidden = true;
     rig.hook = [&](const std::string&, const Rig::Words& words) -> std::optional<std::string> {
         if (forbidden && words[0] == "SUBSCRIBE" && words[1] == "a") { return "-NOPERM no channel\r\n"; }
@@ -202,7 +198,7 @@ TEST(RedisSubscriptions, ForbiddenOnesAreToldAndTriedAgain) {
 }
 
 TEST(RedisSubscriptions, PublishGoesThroughTheCommands) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     subscribe(rig, 0, "a");
     rig.redis.publish(0, "a", "hello", rig.now(), rig.actions);

@@ -12,10 +12,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-constexpr const char* kAt = "redis:6379";
-
-RedisSettings one() { return {.servers = {{"redis", 6379}}}; }
-
 std::string text_of(const std::vector<Finding>& findings) {
     std::string text;
     for (const Finding& finding : findings) { text += (finding.fatal ? "fatal: " : "") + finding.text + '\n'; }
@@ -23,19 +19,19 @@ std::string text_of(const std::vector<Finding>& findings) {
 }
 
 TEST(Redis, IsUpAfterTheHandshake) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     const auto ups = rig.take<PartitionUp>();
     ASSERT_THAT(ups, SizeIs(4));
     EXPECT_EQ(ups[0].partition, 0U);
     EXPECT_EQ(ups[0].server, "run-redis:6379");
-    EXPECT_THAT(rig.connects, ElementsAre(kAt, kAt));
+    EXPECT_THAT(rig.connects, ElementsAre(kOnlyServer, kOnlyServer));
     EXPECT_THAT(rig.take<Finding>(), IsEmpty());
     EXPECT_FALSE(rig.redis.sharded());
 }
 
 TEST(Redis, GivesUserPasswordAndDatabase) {
-    RedisSettings settings = one();
+    RedisSettings settings = only_server();
     settings.user = "star";
     settings.password = "secret";
     settings.database = 3;
@@ -53,7 +49,7 @@ TEST(Redis, GivesUserPasswordAndDatabase) {
 }
 
 TEST(Redis, TellsAWrongPasswordWithoutIt) {
-    RedisSettings settings = one();
+    RedisSettings settings = only_server();
     settings.password = "secret";
     Rig rig(settings);
     rig.hook = [](const std::string&, const Rig::Words& words) -> std::optional<std::string> {
@@ -84,7 +80,7 @@ TEST(Redis, FindsWhatIsWrongWithTheServer) {
         {"PING", "", "-LOADING Redis is loading the dataset in memory\r\n", "LOADING", false},
     };
     for (const Case& one_case : cases) {
-        Rig rig(one());
+        Rig rig(only_server());
         rig.hook = [&](const std::string&, const Rig::Words& words) -> std::optional<std::string> {
             if (words[0] != one_case.verb || (words.size() > 1 && words[1] != one_case.about)) { return std::nullopt; }
             return one_case.answer;
@@ -96,58 +92,58 @@ TEST(Redis, FindsWhatIsWrongWithTheServer) {
 }
 
 TEST(Redis, PipelinesAndAnswersInOrder) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     for (Token token = 1; token <= 3; ++token) { rig.call(token, 1, std::to_string(token)); }
-    ASSERT_THAT(rig.peer(kAt).asked, SizeIs(3));
+    ASSERT_THAT(rig.peer(kOnlyServer).asked, SizeIs(3));
     // The first carries the text, those behind it need it no more.
-    EXPECT_THAT(rig.peer(kAt).asked[0], ElementsAre("EVAL", "return ARGV[1]", "1", "st:{" + rig.tags[1] + "}:key", "1"));
-    EXPECT_THAT(rig.peer(kAt).asked[1], ElementsAre("EVALSHA", rig.script.sha, "1", "st:{" + rig.tags[1] + "}:key", "2"));
+    EXPECT_THAT(rig.peer(kOnlyServer).asked[0], ElementsAre("EVAL", "return ARGV[1]", "1", "st:{" + rig.tags[1] + "}:key", "1"));
+    EXPECT_THAT(rig.peer(kOnlyServer).asked[1], ElementsAre("EVALSHA", rig.script.sha, "1", "st:{" + rig.tags[1] + "}:key", "2"));
     EXPECT_GT(rig.redis.pending_bytes(), 0U);
-    rig.answer(kAt, ":10\r\n");
-    rig.answer(kAt, "-ERR its own\r\n");
-    rig.answer(kAt, "$2\r\nok\r\n");
+    rig.answer(kOnlyServer, ":10\r\n");
+    rig.answer(kOnlyServer, "-ERR its own\r\n");
+    rig.answer(kOnlyServer, "$2\r\nok\r\n");
     EXPECT_THAT(rig.answers(), ElementsAre("1:10", "2:!ERR its own", "3:ok"));
     EXPECT_EQ(rig.redis.pending_bytes(), 0U);
 }
 
 TEST(Redis, SendsTheTextOnceWhereTheScriptWasFlushed) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.call(1, 0);
-    rig.answer(kAt, "+OK\r\n");
+    rig.answer(kOnlyServer, "+OK\r\n");
     rig.call(2, 0);
-    EXPECT_EQ(rig.answer(kAt, "-NOSCRIPT No matching script. Please use EVAL.\r\n")[0], "EVALSHA");
-    EXPECT_EQ(rig.answer(kAt, "-NOSCRIPT still\r\n")[0], "EVAL");
-    EXPECT_THAT(rig.peer(kAt).asked, IsEmpty());
+    EXPECT_EQ(rig.answer(kOnlyServer, "-NOSCRIPT No matching script. Please use EVAL.\r\n")[0], "EVALSHA");
+    EXPECT_EQ(rig.answer(kOnlyServer, "-NOSCRIPT still\r\n")[0], "EVAL");
+    EXPECT_THAT(rig.peer(kOnlyServer).asked, IsEmpty());
     EXPECT_THAT(rig.answers(), ElementsAre("1:OK", "2:!NOSCRIPT still"));
 }
 
 TEST(Redis, MapsRefusalsToNotDone) {
     for (const std::string error : {"LOADING x", "BUSY x", "OOM x", "MASTERDOWN x", "MISCONF x", "CLUSTERDOWN x",
                                     "ERR Error running script (call to f_0): @user_script:1: @user_script: 1: -OOM command not allowed"}) {
-        Rig rig(one());
+        Rig rig(only_server());
         rig.start();
         rig.call(1, 0);
-        rig.answer(kAt, '-' + error + "\r\n");
+        rig.answer(kOnlyServer, '-' + error + "\r\n");
         EXPECT_THAT(rig.answers(), ElementsAre("1:failed")) << error;
         EXPECT_THAT(rig.take<PartitionDown>(), IsEmpty());
     }
 }
 
 TEST(Redis, LeavesAPrimaryThatBecameAReplica) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.call(1, 0);
     rig.call(2, 1);
-    rig.answer(kAt, "-READONLY You can't write against a read only replica.\r\n");
+    rig.answer(kOnlyServer, "-READONLY You can't write against a read only replica.\r\n");
     EXPECT_THAT(rig.take<PartitionDown>(), SizeIs(4));
     rig.call(3, 0);
     EXPECT_THAT(rig.answers(), ElementsAre("1:failed", "3:failed"));
     rig.take<PartitionUp>();
     const auto before = rig.connects.size();
     // What was in flight is still answered; then the link is made again.
-    rig.answer(kAt, "+OK\r\n");
+    rig.answer(kOnlyServer, "+OK\r\n");
     EXPECT_THAT(rig.answers(), ElementsAre("2:OK"));
     rig.pass(100ms);
     EXPECT_GT(rig.connects.size(), before);
@@ -155,41 +151,41 @@ TEST(Redis, LeavesAPrimaryThatBecameAReplica) {
 }
 
 TEST(Redis, RetriesTryAgainBeforeWhatCameLater) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.call(1, 0, "a");
-    rig.answer(kAt, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    rig.answer(kOnlyServer, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
     rig.call(2, 0, "b");
     rig.call(3, 1, "c");
-    ASSERT_THAT(rig.peer(kAt).asked, SizeIs(1));
-    EXPECT_EQ(rig.answer(kAt, "+c\r\n")[4], "c");
+    ASSERT_THAT(rig.peer(kOnlyServer).asked, SizeIs(1));
+    EXPECT_EQ(rig.answer(kOnlyServer, "+c\r\n")[4], "c");
     rig.pass(19ms);
-    EXPECT_THAT(rig.peer(kAt).asked, IsEmpty());
+    EXPECT_THAT(rig.peer(kOnlyServer).asked, IsEmpty());
     rig.pass(100ms);
-    ASSERT_THAT(rig.peer(kAt).asked, SizeIs(2));
-    EXPECT_EQ(rig.answer(kAt, "+a\r\n")[4], "a");
-    rig.answer(kAt, "+b\r\n");
+    ASSERT_THAT(rig.peer(kOnlyServer).asked, SizeIs(2));
+    EXPECT_EQ(rig.answer(kOnlyServer, "+a\r\n")[4], "a");
+    rig.answer(kOnlyServer, "+b\r\n");
     EXPECT_THAT(rig.answers(), ElementsAre("3:c", "1:a", "2:b"));
 }
 
 TEST(Redis, AnswersHeldBackByOneBeforeThemComeAfterIt) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.call(1, 0, "a");
     rig.call(2, 0, "b");
-    rig.answer(kAt, "-TRYAGAIN x\r\n");
-    rig.answer(kAt, "+b\r\n");
+    rig.answer(kOnlyServer, "-TRYAGAIN x\r\n");
+    rig.answer(kOnlyServer, "+b\r\n");
     EXPECT_THAT(rig.answers(), IsEmpty());
     rig.pass(100ms);
-    rig.answer(kAt, "+a\r\n");
+    rig.answer(kOnlyServer, "+a\r\n");
     EXPECT_THAT(rig.answers(), ElementsAre("1:a", "2:b"));
 }
 
 TEST(Redis, ALinkWithoutAnswersIsDead) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.take<PartitionUp>();
-    rig.silent.insert(kAt);
+    rig.silent.insert(kOnlyServer);
     rig.call(1, 0);
     rig.pass(2600ms);
     EXPECT_THAT(rig.answers(), ElementsAre("1:unknown"));
@@ -200,25 +196,25 @@ TEST(Redis, ALinkWithoutAnswersIsDead) {
     rig.pass(3s);
     EXPECT_THAT(rig.take<PartitionUp>(), SizeIs(4));
     rig.call(3, 0);
-    rig.answer(kAt, "+OK\r\n");
+    rig.answer(kOnlyServer, "+OK\r\n");
     EXPECT_THAT(rig.answers(), ElementsAre("3:OK"));
 }
 
 TEST(Redis, AClosedLinkFailsWhatWasWrittenAsUnknown) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.call(1, 0);
     rig.call(2, 0);
-    rig.refusing.insert(kAt);
-    rig.close(rig.link_to(kAt));
+    rig.refusing.insert(kOnlyServer);
+    rig.close(rig.link_to(kOnlyServer));
     EXPECT_THAT(rig.answers(), ElementsAre("1:unknown", "2:unknown"));
     EXPECT_THAT(text_of(rig.take<Finding>()), HasSubstr("reset by peer"));
     EXPECT_EQ(rig.redis.pending_bytes(), 0U);
 }
 
 TEST(Redis, CallsBeforeTheFirstConnectionWaitForIt) {
-    Rig rig(one());
-    rig.silent.insert(kAt);
+    Rig rig(only_server());
+    rig.silent.insert(kOnlyServer);
     rig.start();
     rig.call(1, 0);
     EXPECT_THAT(rig.answers(), IsEmpty());
@@ -227,8 +223,8 @@ TEST(Redis, CallsBeforeTheFirstConnectionWaitForIt) {
 }
 
 TEST(Redis, ReconnectsQuicklyDuringTheFirstLeaseAndSlowlyLater) {
-    Rig rig(one());
-    rig.refusing.insert(kAt);
+    Rig rig(only_server());
+    rig.refusing.insert(kOnlyServer);
     rig.start();
     rig.pass(8s);
     const auto early = rig.connects.size();
@@ -244,23 +240,23 @@ TEST(Redis, ReconnectsQuicklyDuringTheFirstLeaseAndSlowlyLater) {
 }
 
 TEST(Redis, AQueueThatIsFullFailsAtOnce) {
-    RedisSettings settings = one();
+    RedisSettings settings = only_server();
     settings.queue_bytes_max = 3000;
     Rig rig(settings);
     rig.start();
     for (Token token = 1; token <= 4; ++token) { rig.call(token, 0, std::string(1000, 'x')); }
     EXPECT_THAT(rig.answers(), ElementsAre("3:failed", "4:failed"));
     EXPECT_EQ(rig.reasons[0], "queue full");
-    rig.answer(kAt, "+OK\r\n");
+    rig.answer(kOnlyServer, "+OK\r\n");
     rig.call(5, 0, std::string(1000, 'x'));
-    rig.answer(kAt, "+OK\r\n");
-    rig.answer(kAt, "+OK\r\n");
+    rig.answer(kOnlyServer, "+OK\r\n");
+    rig.answer(kOnlyServer, "+OK\r\n");
     EXPECT_THAT(rig.answers(), ElementsAre("1:OK", "2:OK", "5:OK"));
 }
 
 TEST(Redis, ReadsAnswersInAnyPieces) {
     for (std::size_t piece = 1; piece < 40; ++piece) {
-        Rig rig(one());
+        Rig rig(only_server());
         rig.piece = piece;
         rig.start();
         rig.redis.subscribe(0, "st:{0}:c:a", rig.now(), rig.actions);
@@ -268,29 +264,29 @@ TEST(Redis, ReadsAnswersInAnyPieces) {
         EXPECT_THAT(rig.channels<Subscribed>(), ElementsAre("st:{0}:c:a"));
         rig.call(1, 0);
         rig.call(2, 1);
-        rig.answer(kAt, "*2\r\n$3\r\nabc\r\n:7\r\n");
-        rig.answer(kAt, "$5\r\nhello\r\n");
+        rig.answer(kOnlyServer, "*2\r\n$3\r\nabc\r\n:7\r\n");
+        rig.answer(kOnlyServer, "$5\r\nhello\r\n");
         EXPECT_THAT(rig.answers(), ElementsAre("1:", "2:hello"));
     }
 }
 
 TEST(Redis, ALinkThatSpeaksSomethingElseIsLeft) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.call(1, 0);
-    rig.refusing.insert(kAt);
-    rig.give(rig.link_to(kAt), "HTTP/1.1 400 Bad Request\r\n\r\n");
+    rig.refusing.insert(kOnlyServer);
+    rig.give(rig.link_to(kOnlyServer), "HTTP/1.1 400 Bad Request\r\n\r\n");
     rig.run();
     EXPECT_THAT(rig.answers(), ElementsAre("1:unknown"));
     EXPECT_THAT(rig.take<PartitionDown>(), SizeIs(4));
 }
 
 TEST(Redis, ARestartedServerIsTold) {
-    Rig rig(one());
+    Rig rig(only_server());
     rig.start();
     rig.take<PartitionUp>();
-    rig.runs[kAt] = "another";
-    rig.close(rig.link_to(kAt));
+    rig.runs[kOnlyServer] = "another";
+    rig.close(rig.link_to(kOnlyServer));
     rig.pass(300ms);
     const auto ups = rig.take<PartitionUp>();
     ASSERT_THAT(ups, SizeIs(4));

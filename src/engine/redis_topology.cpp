@@ -48,14 +48,14 @@ void Redis::State::watch_topology(Turn& turn) {
     poll_sentinels(turn);
     choose_primary(turn);
     if (!clustered()) { return; }
-    const bool wrong = std::any_of(partitions.begin(), partitions.end(), [](const Partition& partition) {
+    const bool wrong = std::any_of(partitions.begin(), partitions.end(), [](const PartitionState& partition) {
         return partition.used && (partition.owner == nullptr || !partition.owner->ready);
     });
     if (wrong || turn.now.instant - map_time >= kMapEvery) { want_map(turn.now.instant); }
 }
 
 void Redis::State::set_owner(std::uint32_t index, Server* owner, Turn& turn) {
-    Partition& partition = partitions[index];
+    PartitionState& partition = partitions[index];
     Server* before = partition.owner;
     if (before == owner) { return; }
     partition.owner = owner;

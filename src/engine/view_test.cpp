@@ -3,13 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/time_rig.h"
+
 namespace starling::engine {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
-
-Instant at(Duration time) { return Instant{} + 1h + time; }
 
 class ViewTest : public testing::Test {
  protected:

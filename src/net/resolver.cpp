@@ -10,18 +10,14 @@
 
 namespace starling::net {
 
-namespace {
-
-struct Question {
-    std::uint64_t ticket = 0;
-    std::string host;                        // Empty: nobody asks any more.
-    std::uint16_t port = 0;
-};
-
-}  // namespace
-
 // Lives as long as the thread or its owner, whichever is longer.
 struct Resolver::Shared {
+    struct Question {
+        std::uint64_t ticket = 0;
+        std::string host;                    // Empty: nobody asks any more.
+        std::uint16_t port = 0;
+    };
+
     Mailbox<Question> questions;
     Mailbox<Resolved> answers;
 

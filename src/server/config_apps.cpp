@@ -89,11 +89,11 @@ void read_namespace(const toml::table& table, const std::string& path, std::stri
     reader.refuse_unknown();
 
     for (const std::string& text : allow) {
-        static constexpr std::pair<std::string_view, domain::Right> kRights[] = {
+        static constexpr std::pair<std::string_view, domain::Right> kRightNames[] = {
             {"subscribe", domain::Right::subscribe}, {"publish", domain::Right::publish}, {"presence", domain::Right::presence},
             {"typing", domain::Right::typing},       {"history", domain::Right::history}};
-        const auto* found = std::ranges::find(kRights, text, [](const auto& right) { return right.first; });
-        if (found == std::end(kRights)) {
+        const auto* found = std::ranges::find(kRightNames, text, [](const auto& right) { return right.first; });
+        if (found == std::end(kRightNames)) {
             reader.fail("allow", "\"" + text + "\" is none of subscribe, publish, presence, typing, history");
         } else {
             space.allow |= static_cast<domain::Rights>(found->second);

@@ -5,7 +5,7 @@ namespace {
 
 constexpr std::string_view kHidden = "(hidden)";
 
-std::string quoted(std::string_view text) {
+std::string toml_quoted(std::string_view text) {
     static constexpr char kHex[] = "0123456789abcdef";
     std::string out = "\"";
     for (const char c : text) {
@@ -24,9 +24,9 @@ std::string quoted(std::string_view text) {
     return out + '"';
 }
 
-std::string quoted(const std::vector<std::string>& list) {
+std::string toml_quoted(const std::vector<std::string>& list) {
     std::string out = "[";
-    for (const std::string& item : list) { out += (out.size() > 1 ? ", " : "") + quoted(item); }
+    for (const std::string& item : list) { out += (out.size() > 1 ? ", " : "") + toml_quoted(item); }
     return out + "]";
 }
 
@@ -41,10 +41,10 @@ std::string hide(const std::string& secret) {
 
 std::string value_of(const ConfigKey& key, Config& config) {
     const ConfigTarget target = key.at(config);
-    if (const auto* text = std::get_if<std::string*>(&target)) { return quoted(key.secret ? hide(**text) : **text); }
+    if (const auto* text = std::get_if<std::string*>(&target)) { return toml_quoted(key.secret ? hide(**text) : **text); }
     if (const auto* number = std::get_if<std::int64_t*>(&target)) { return std::to_string(**number); }
     if (const auto* flag = std::get_if<bool*>(&target)) { return **flag ? "true" : "false"; }
-    if (const auto* list = std::get_if<std::vector<std::string>*>(&target)) { return quoted(**list); }
+    if (const auto* list = std::get_if<std::vector<std::string>*>(&target)) { return toml_quoted(**list); }
     std::string out = std::to_string(**std::get_if<double*>(&target));
     out.erase(out.find_last_not_of('0') + 1);
     return out.ends_with('.') ? out + '0' : out;
@@ -79,7 +79,7 @@ void field(std::string& out, std::string_view indent, std::string_view name, con
 }
 
 std::string hidden(const std::string& secret, const std::string& file) {
-    return secret.empty() || !file.empty() ? "\"\"" : quoted(kHidden);
+    return secret.empty() || !file.empty() ? "\"\"" : toml_quoted(kHidden);
 }
 
 void print_namespace(std::string& out, const domain::NamespaceSettings& space) {
@@ -88,32 +88,32 @@ void print_namespace(std::string& out, const domain::NamespaceSettings& space) {
     for (std::size_t bit = 0; bit < std::size(kNames); ++bit) {
         if ((space.allow & (1U << bit)) != 0) { allow.emplace_back(kNames[bit]); }
     }
-    out += "  [[apps.namespaces]]\n  name = " + quoted(space.name) + "\n  allow = " + quoted(allow) + "\n";
+    out += "  [[apps.namespaces]]\n  name = " + toml_quoted(space.name) + "\n  allow = " + toml_quoted(allow) + "\n";
     if (space.history_size > 0) {
         out += "  history = { size = " + std::to_string(space.history_size) +
                ", ttl_s = " + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(space.history_ttl).count()) + " }\n";
     }
     out += std::string("  slow_consumer = ") + (space.slow_consumer == domain::SlowConsumer::latest ? "\"latest\"" : "\"disconnect\"") + "\n";
     out += "  conflate_ms = " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(space.conflate).count()) + "\n";
-    field(out, "  ", "authorize_url", quoted(space.authorize_url));
+    field(out, "  ", "authorize_url", toml_quoted(space.authorize_url));
 }
 
 void print_app(std::string& out, const AppConfig& app) {
-    out += "\n[[apps]]\nid = " + quoted(app.id) + "\n";
-    field(out, "", "key", quoted(app.key));
+    out += "\n[[apps]]\nid = " + toml_quoted(app.id) + "\n";
+    field(out, "", "key", toml_quoted(app.key));
     field(out, "", "secret", hidden(app.secret, app.secret_file));
-    field(out, "", "secret_file", quoted(app.secret_file));
-    field(out, "", "api_keys", quoted(std::vector<std::string>(app.api_keys.size(), std::string(kHidden))));
+    field(out, "", "secret_file", toml_quoted(app.secret_file));
+    field(out, "", "api_keys", toml_quoted(std::vector<std::string>(app.api_keys.size(), std::string(kHidden))));
     for (const TokenKeyConfig& key : app.token_keys) {
-        out += "  [[apps.token_keys]]\n  algorithm = " + quoted(key.algorithm) + "\n";
-        field(out, "  ", "kid", quoted(key.kid));
+        out += "  [[apps.token_keys]]\n  algorithm = " + toml_quoted(key.algorithm) + "\n";
+        field(out, "  ", "kid", toml_quoted(key.kid));
         field(out, "  ", "secret", hidden(key.secret, key.secret_file));
-        field(out, "  ", "secret_file", quoted(key.secret_file));
-        field(out, "  ", "public_key", key.public_key_file.empty() ? quoted(key.public_key) : "\"\"");
-        field(out, "  ", "public_key_file", quoted(key.public_key_file));
-        field(out, "  ", "jwks", quoted(key.jwks));
-        field(out, "  ", "audience", quoted(key.audience));
-        field(out, "  ", "issuer", quoted(key.issuer));
+        field(out, "  ", "secret_file", toml_quoted(key.secret_file));
+        field(out, "  ", "public_key", key.public_key_file.empty() ? toml_quoted(key.public_key) : "\"\"");
+        field(out, "  ", "public_key_file", toml_quoted(key.public_key_file));
+        field(out, "  ", "jwks", toml_quoted(key.jwks));
+        field(out, "  ", "audience", toml_quoted(key.audience));
+        field(out, "  ", "issuer", toml_quoted(key.issuer));
         if (key.require_exp) { out += "  require_exp = true\n"; }
     }
     for (const auto& space : app.namespaces) { print_namespace(out, space); }

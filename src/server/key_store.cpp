@@ -55,7 +55,7 @@ std::expected<std::string, std::string> download(const std::string& url, std::ch
     return std::move(transfer.body);
 }
 
-bool is_address(const std::string& jwks) { return jwks.starts_with("https://") || jwks.starts_with("http://"); }
+bool is_url(const std::string& jwks) { return jwks.starts_with("https://") || jwks.starts_with("http://"); }
 
 }  // namespace
 
@@ -64,7 +64,7 @@ std::vector<JwksSource> jwks_sources(const Config& config) {
     for (std::size_t app = 0; app < config.apps.size(); ++app) {
         for (const TokenKeyConfig& key : config.apps[app].token_keys) {
             const auto algorithm = codec::jwt::parse_algorithm(key.algorithm);
-            if (!algorithm || !is_address(key.jwks)) { continue; }   // The former was told by make_settings().
+            if (!algorithm || !is_url(key.jwks)) { continue; }   // The former was told by make_settings().
             sources.push_back({.app = app,
                                .url = key.jwks,
                                .algorithm = *algorithm,
