@@ -28,7 +28,7 @@ struct Seen {
 };
 
 std::vector<Seen> read(std::string_view bytes, std::size_t step, Compression compression, Role role, Inflator& inflator) {
-    Reader reader(compression, role);
+    websocket::Reader reader(compression, role);
     std::vector<Seen> seen;
     while (!bytes.empty()) {
         std::string piece(bytes.substr(0, step));
