@@ -1,30 +1,23 @@
 #include "domain/conflation.h"
 
-#include <algorithm>
+#include "domain/history.h"
 
 namespace starling::domain {
 
-void Conflation::on_publish(Item item, Duration window, Instant now, std::vector<Item>& out) {
+void Conflation::on_publish(Item item, Duration window, std::size_t bytes_max, Instant now, std::vector<Item>& out) {
     if (!kept_) { kept_ = std::make_unique<Kept>(); }
-    auto& [entries, order, writes] = *kept_;
+    Kept& kept = *kept_;
     const std::string key = item.message.conflate_key.value_or("");
-    auto it = entries.find(key);
-    if (it == entries.end()) {
-        if (entries.size() >= kKeysMax) {
-            const auto oldest = entries.find(order.begin()->second);
-            // What still waits is sent early rather than lost.
-            if (oldest->second.pending) { out.push_back(oldest->second.latest); }
-            entries.erase(oldest);
-            order.erase(order.begin());
-        }
-        it = entries.emplace(key, Entry{}).first;
-    } else {
-        order.erase(it->second.written);
+    Entry& entry = kept.entries[key];
+    if (entry.written != 0) {
+        kept.order.erase(entry.written);
+        kept.bytes -= answer_bytes(entry.latest.message);
     }
-    Entry& entry = it->second;
-    entry.written = ++writes;
-    order.emplace(entry.written, key);
+    entry.written = ++kept.writes;
+    kept.order.emplace(entry.written, key);
     entry.latest = std::move(item);
+    kept.bytes += answer_bytes(entry.latest.message);
+    while (kept.entries.size() > kKeysMax || (kept.bytes > bytes_max && kept.entries.size() > 1)) { kept.forget_oldest(out); }
     if (now >= entry.window_ends) {
         out.push_back(entry.latest);
         entry.window_ends = now + window;
@@ -32,6 +25,15 @@ void Conflation::on_publish(Item item, Duration window, Instant now, std::vector
     } else {
         entry.pending = true;
     }
+}
+
+void Conflation::Kept::forget_oldest(std::vector<Item>& out) {
+    const auto oldest = entries.find(order.begin()->second);
+    bytes -= answer_bytes(oldest->second.latest.message);
+    // What still waits is sent early rather than lost.
+    if (oldest->second.pending) { out.push_back(std::move(oldest->second.latest)); }
+    entries.erase(oldest);
+    order.erase(order.begin());
 }
 
 std::vector<Message> Conflation::latest() const {

@@ -1,6 +1,7 @@
 #pragma once
 // At most one message for each key and window: the first goes at once, the latest of a window at its
-// end. The latest for each key is kept for newcomers, at most kKeysMax of them.
+// end. The latest for each key is kept for newcomers, who get all of them in one answer: at most kKeysMax, and no
+// more bytes than another recovery may have.
 
 #include <map>
 #include <memory>
@@ -22,7 +23,9 @@ class Conflation {
         std::optional<SessionRef> except;    // The publisher that asked for no echo.
     };
 
-    void on_publish(Item item, Duration window, Instant now, std::vector<Item>& out);
+    // The keys that were written longest ago go when there are too many, or more than `bytes_max` in all; the one
+    // just written stays.
+    void on_publish(Item item, Duration window, std::size_t bytes_max, Instant now, std::vector<Item>& out);
     std::vector<Message> latest() const;     // In the order in which the keys were last written.
     bool empty() const { return !kept_; }
     std::optional<Instant> next_deadline() const;
@@ -39,6 +42,9 @@ class Conflation {
         std::map<std::string, Entry, std::less<>> entries;
         std::map<std::uint64_t, std::string> order;   // written -> key
         std::uint64_t writes = 0;
+        std::size_t bytes = 0;               // Of what a newcomer gets.
+
+        void forget_oldest(std::vector<Item>& out);
     };
     std::unique_ptr<Kept> kept_;             // Null: nothing was published.
 };

@@ -14,14 +14,9 @@ std::string_view name(RecoverFailure failure) {
     return "gap";
 }
 
-namespace {
-
-// What a message costs in an answer, near enough for a limit that protects memory.
-std::size_t cost(const Message& message) {
-    return message.data.size() + message.id.size() + message.user_id.size() + 96;
+std::size_t answer_bytes(const Message& message) {
+    return message.data.size() + message.id.size() + message.user_id.size() + message.conflate_key.value_or("").size() + 96;
 }
-
-}  // namespace
 
 History History::restore(Position top, std::string before_oldest_id, std::deque<Message> messages) {
     History log(std::move(top.epoch));
@@ -70,7 +65,7 @@ std::expected<std::vector<Message>, RecoverFailure> History::recover(const Posit
     out.reserve(count);
     std::size_t bytes = 0;
     for (auto it = messages_.end() - static_cast<std::ptrdiff_t>(count); it != messages_.end(); ++it) {
-        bytes += cost(*it);
+        bytes += answer_bytes(*it);
         if (bytes > bytes_max) { return std::unexpected(RecoverFailure::limit); }
         out.push_back(*it);
     }
@@ -82,7 +77,7 @@ std::expected<std::vector<Message>, RecoverFailure> History::page(const Query& q
     std::size_t bytes = 0;
     // The first message is always given: a page that a limit empties would never end.
     const auto take = [&](const Message& message) {
-        bytes += cost(message);
+        bytes += answer_bytes(message);
         if (out.size() >= query.limit || (bytes > query.bytes_max && !out.empty())) { return false; }
         out.push_back(message);
         return true;

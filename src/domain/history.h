@@ -23,6 +23,9 @@ struct HistoryLimits {
 enum class RecoverFailure : std::uint8_t { epoch, gap, fork, limit };
 std::string_view name(RecoverFailure failure);
 
+// What a message costs in an answer, near enough for a limit that protects memory.
+std::size_t answer_bytes(const Message& message);
+
 class History {
  public:
     explicit History(std::string epoch) : epoch_(std::move(epoch)) {}

@@ -113,7 +113,7 @@ void Shard::State::on(Delivered& event) {
         std::vector<Conflation::Item> items;
         channel.conflated_at = now.instant;
         channel.leave_at.reset();
-        channel.conflation.on_publish({std::move(message), except}, rules.conflate, now.instant, items);
+        channel.conflation.on_publish({std::move(message), except}, rules.conflate, settings->recover_bytes, now.instant, items);
         tell_conflated(channel, items);
     } else {
         DeliverMail out_mail{.except = except, .droppable = rules.slow_consumer == SlowConsumer::latest};

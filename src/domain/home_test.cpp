@@ -301,6 +301,27 @@ TEST(Home, NotificationsThatBeginAnewAreToldWithWhatIsUnread) {
     EXPECT_THAT(world.heard(ada), ElementsAre(HasSubstr("\"notification\"")));
 }
 
+TEST(Home, ANewcomerToAConflatingChannelGetsNoMoreThanARecoveryMayHave) {
+    auto settings = home_settings();
+    settings->apps[0].namespaces[0] = {.name = "", .allow = kAllRights, .conflate = 100ms};
+    settings->recover_bytes = 3000;
+    HomeWorld world(settings);
+    auto& ada = world.open("ada");
+    world.say(ada, kWatch);
+    world.listening(std::nullopt);
+    for (const char* key : {"a", "b", "c"}) {
+        Message message{.id = key, .data = '"' + std::string(1000, 'x') + '"', .conflate_key = key};
+        world.tell(Delivered{kDoc, std::move(message), ""});
+    }
+    EXPECT_THAT(world.heard(ada), SizeIs(4));
+    auto& bob = world.open("bob");
+    world.say(bob, kWatch);
+    const auto heard = world.heard(bob);
+    ASSERT_THAT(heard, SizeIs(1));
+    EXPECT_THAT(heard[0], AllOf(HasSubstr(R"("conflateKey":"b")"), HasSubstr(R"("conflateKey":"c")"),
+                                Not(HasSubstr(R"("conflateKey":"a")"))));
+}
+
 TEST(Home, IngressReachesTheSubscribersWithoutAPlaceInTheOrder) {
     HomeWorld world;
     auto& ada = world.open("ada");
