@@ -14,8 +14,9 @@ namespace starling::net {
 struct Resolver::Shared {
     struct Question {
         std::uint64_t ticket = 0;
-        std::string host;                    // Empty: nobody asks any more.
+        std::string host;
         std::uint16_t port = 0;
+        bool last = false;                   // Nobody asks any more.
     };
 
     Mailbox<Question> questions;
@@ -30,7 +31,7 @@ struct Resolver::Shared {
             std::vector<Question> asked;
             questions.drain(asked);
             for (const Question& question : asked) {
-                if (question.host.empty()) { return; }
+                if (question.last) { return; }
                 answers.send({question.ticket, look_up(question.host, question.port, Lookup::names)});
             }
         }
@@ -57,10 +58,10 @@ Resolver::Resolver() : shared_(std::make_shared<Shared>()) {
     std::thread([shared = shared_] { shared->run(); }).detach();
 }
 
-Resolver::~Resolver() { shared_->questions.send({}); }
+Resolver::~Resolver() { shared_->questions.send({.last = true}); }
 
 void Resolver::ask(std::uint64_t ticket, std::string host, std::uint16_t port) {
-    shared_->questions.send({ticket, std::move(host), port});
+    shared_->questions.send({.ticket = ticket, .host = std::move(host), .port = port});
 }
 
 int Resolver::event() const { return shared_->answers.event(); }
