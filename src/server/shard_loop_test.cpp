@@ -2,16 +2,13 @@
 
 #include "server/shard_loop.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <thread>
 
+#include "server/client_rig.h"
 #include "server/config_settings.h"
 
 namespace starling::server {
@@ -60,49 +57,10 @@ class Loop : public testing::Test {
         shared.mailboxes[0]->send(StopPost{});
         thread_.join();
     }
-    int dial(std::uint16_t port) const {
-        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-        const timeval patience{.tv_sec = 5, .tv_usec = 0};
-        ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-        return fd;
-    }
-    // What comes until `mark` is in it or the stream ends.
-    static std::string receive(int fd, std::string_view mark = "\xff\xff\xff") {
-        std::string text;
-        char part[4096];
-        while (text.find(mark) == std::string::npos) {
-            const ssize_t size = ::recv(fd, part, sizeof part, 0);
-            if (size <= 0) { break; }
-            text.append(part, static_cast<std::size_t>(size));
-        }
-        return text;
-    }
-    static void say(int fd, std::string_view text) {
-        EXPECT_EQ(::send(fd, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
-    }
     std::string get(const std::string& path, bool admin = false, const std::string& host = "localhost") const {
-        const int fd = dial(admin ? admin_ : port_);
-        say(fd, "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n");
-        std::string answer = receive(fd);
-        ::close(fd);
-        return answer;
+        return request(admin ? admin_ : port_, "GET " + path, host);
     }
-    int upgrade() const {
-        const int fd = dial(port_);
-        say(fd, "GET /v1/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-        EXPECT_THAT(receive(fd, "\r\n\r\n"), StartsWith("HTTP/1.1 101 "));
-        return fd;
-    }
-    // Short, masked with zeros.
-    static std::string frame(char opcode, const std::string& payload) {
-        return std::string{static_cast<char>(0x80 | opcode), static_cast<char>(0x80 | payload.size()), 0, 0, 0, 0} + payload;
-    }
+    int connect() const { return upgrade(port_); }
 
     Shared shared{1};
 
@@ -133,7 +91,7 @@ TEST_F(Loop, EachListenerHasItsOwnPaths) {
 }
 
 TEST_F(Loop, AConnectionIsConnectedAnsweredAndClosedForWhatItMayNotSend) {
-    const int fd = upgrade();
+    const int fd = connect();
     say(fd, frame(1, R"({"type":"connect","id":1,"user":"ada"})"));
     EXPECT_THAT(receive(fd, "\"messages\":[]}}"), HasSubstr(R"("type":"connected","id":1)"));
     // Two frames in one piece, the second broken in two.
@@ -148,7 +106,7 @@ TEST_F(Loop, AConnectionIsConnectedAnsweredAndClosedForWhatItMayNotSend) {
 }
 
 TEST_F(Loop, WhatComesBehindConnectWaitsForIt) {
-    const int fd = upgrade();
+    const int fd = connect();
     say(fd, frame(1, R"({"type":"connect","user":"ada"})") + frame(1, R"({"type":"ping","id":2})") + frame(8, "\x03\xe8"));
     const std::string told = receive(fd);
     EXPECT_LT(told.find("connected"), told.find("pong"));
