@@ -170,8 +170,8 @@ void set_level(Level level) { minimum.store(level, std::memory_order_relaxed); }
 
 void stop() {
     stopping.store(true, std::memory_order_relaxed);
+    writer.pool.reset();                     // Its thread ends before what it writes through is gone.
     writer.logger.reset();
-    writer.pool.reset();
 }
 
 void write(Level level, std::string_view event, std::initializer_list<Field> fields) {
