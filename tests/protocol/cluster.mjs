@@ -66,7 +66,7 @@ alone('without the engine: unavailable where it has to keep something, then 4010
     const bob = await b.connect('bob');
     for (const client of [alice, bob]) await client.subscribe('room', { presence: true });
     const { connectionId } = bob.hello;
-    redis.signal('SIGSTOP');
+    redis.pause();
     const error = await alice.refused('unavailable', 'publish', { channel: 'room', data: 1, key: 'k' });
     assert.equal(error.retryable, true);
     const answer = await a.publish('room', { data: 1 });
@@ -78,7 +78,7 @@ alone('without the engine: unavailable where it has to keep something, then 4010
     await Promise.all([alice.closesWith(4010, 8000), bob.closesWith(4010, 8000)]);
     assert.equal((await a.get('/health/ready', { key: null })).status, 503);
     // Its presence lingers: with the engine back, who returns has not left.
-    redis.signal('SIGCONT');
+    redis.resume();
     await eventually(async () => (await a.get('/health/ready', { key: null })).status === 200, 8000);
     const again = await a.connect('alice');
     await again.subscribe('room', { presence: true });
