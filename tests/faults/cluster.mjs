@@ -378,10 +378,12 @@ export class Cluster {
     async lie(channel) {
         const log = await this.nodes.find((n) => !n.down).get(`/v1/channels/${encodeURIComponent(channel)}/messages?limit=1000`);
         const kept = new Set((log.json.messages ?? []).map((m) => m.id));
+        // What is older than all that the log still has, it may have had.
+        const oldest = Math.min(...(log.json.messages ?? []).map((m) => m.offset));
         for (const person of this.people) {
             const room = person.rooms.get(channel);
             if (person.stopped || room.gaps.length > 0) continue;
-            const ghosts = [...room.ids].filter((id) => !kept.has(id));
+            const ghosts = room.messages.filter(({ id, offset }) => id && offset >= oldest && !kept.has(id));
             if (ghosts.length > 0) return `${person.user} holds ${ghosts.length} messages that the log lost, and was told nothing`;
         }
         return undefined;

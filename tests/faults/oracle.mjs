@@ -201,7 +201,7 @@ export class Person {
             }
             await pause(100);
         }
-        throw new Error(`${this.user} could not publish to ${channel}`);
+        throw Object.assign(new Error(`${this.user} could not publish to ${channel}`), { cluster: this.cluster });
     }
 
     ready() {

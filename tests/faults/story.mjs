@@ -25,7 +25,10 @@ export function usage(name) {
 
 // What a story began and did not wait for ends with its cluster, after the story has failed; before, it is a failure of its own.
 let strays = [];
-process.on('unhandledRejection', (error) => strays.push(error.message));
+let current;
+process.on('unhandledRejection', (error) => {
+    if (!error.cluster || error.cluster === current) strays.push(error.message);
+});
 
 // How long the thread of this process that waited longest was ready to run, and did not.
 function waited(pid) {
@@ -67,6 +70,7 @@ export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [],
                 strays = [];
                 const redis = await (start ? start(form) : form === 'standalone' ? Redis.start() : Topology.start(form));
                 const cluster = new Cluster(redis);
+                current = cluster;
                 try {
                     await cluster.start({ nodes, shards, flags, prepare, options, between });
                     await story(cluster);
