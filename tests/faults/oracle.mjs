@@ -89,6 +89,7 @@ export class Person {
         if (link !== this.link) return;
         const room = this.rooms.get(frame.channel);
         if (frame.type === 'error' && room && !link.subscribed.has(frame.channel)) {
+            this.refused = `refused with ${frame.code}: ${frame.message}`;
             setTimeout(() => this.link === link && this.ask(link, room), 100);
             return;
         }
@@ -205,7 +206,8 @@ export class Person {
     }
 
     ready() {
-        return this.cluster.until(() => this.link && this.link.subscribed.size === this.rooms.size, 15000, `${this.user} is subscribed`);
+        const there = () => this.link && this.link.subscribed.size === this.rooms.size;
+        return this.cluster.until(there, 15000, () => `${this.user} is subscribed (${this.connects} connects, ${this.refused ?? 'nothing refused'}): ${this.link?.server.errors?.slice(-1500)}`);
     }
 
     // A clean goodbye, or a cable pulled.
