@@ -360,6 +360,21 @@ export class Cluster {
         });
     }
 
+    // Everyone hears these people. Who was cut off may be told of a gap by the first message, and begins behind it; then by none.
+    async hear(channel, people) {
+        const began = Date.now();
+        const first = [];
+        for (const person of people) first.push(await person.publish(channel, 'is anybody there?'));
+        const watchers = this.people.filter((p) => !p.stopped && p.rooms.has(channel));
+        await this.until(() => watchers.every((p) => {
+            const { ids, gaps } = p.rooms.get(channel);
+            return p.link?.subscribed.has(channel) && (first.every(({ messageId }) => ids.has(messageId)) || gaps.some(({ at }) => at >= began));
+        }), 5000, 'all have the first message, or are told of a gap');
+        const second = [];
+        for (const person of people) second.push(await person.publish(channel, 'all hear this'));
+        await this.complete(channel, second);
+    }
+
     // User-space memory of a node, in MB.
     async memory(i) {
         const text = await readFile(`/proc/${this.nodes[i].child.pid}/smaps_rollup`, 'utf8');

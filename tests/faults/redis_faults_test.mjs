@@ -70,10 +70,7 @@ fault('F10 a node alone with the old primary: it serves, and nobody is told a li
     await healthy.end();
     // For the lonely node the others were silent, too. Whom it has seen leave it believes again after 30 s (R4).
     await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a', 'b'], 35000);
-    // Whoever was alone is told of a gap, and begins behind what the others said till then.
-    await cluster.whenHonest(room, 5000);
-    await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1), 5000, 'all are subscribed');
-    await cluster.complete(room, [await play[0].publish(room, 'together'), await play[1].publish(room, 'again')]);
+    await cluster.hear(room, play);
     for (const person of stay) person.cut();
     await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1), 10000, 'all are back');
     await cluster.honest(room);
@@ -102,7 +99,7 @@ fault('F10 a node alone with an old primary that wants a replica (min-replicas-t
     await cluster.until(() => ofNodes(redis.first) === 0, 10000, 'no node speaks to the old primary');
     redis.first.heal();
     await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a', 'b'], 10000);
-    await cluster.complete(room, [await play[0].publish(room, 'together'), await play[1].publish(room, 'again')]);
+    await cluster.hear(room, play);
     await cluster.honest(room);
     await pause(bounds.hold);
     assert.deepEqual(events(lonely, since).filter((e) => e.includes('leave')), []);
@@ -160,9 +157,7 @@ for (const [what, patience] of [['until it misses them', 1500], ['long after ano
         // Nodes that changed over at different times were silent for each other meanwhile (R4: 30 s).
         const split = patience > constants.lease;
         await cluster.agree(room, ['watch0', 'watch1', 'watch2', 'a', 'b'], split ? 35000 : 10000);
-        await cluster.whenHonest(room, 5000);
-        await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1), 5000, 'all are subscribed');
-        await cluster.complete(room, [await play[0].publish(room, 'together'), await play[1].publish(room, 'again')]);
+        await cluster.hear(room, play);
         for (const person of stay) person.cut();
         await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1), 10000, 'all are back');
         await cluster.honest(room);
@@ -286,11 +281,9 @@ for (const [what, trouble] of Object.entries(troubles)) {
         // So is what the last primary acknowledged while the sentinels already named another one.
         const replaced = (await redis.primary(room)) !== port;
         if (!trouble.loses && !replaced) await cluster.complete(room, published.slice(-90));
-        // A node that reaches Redis later than the other tells of the gap later, and its clients begin after the messages till then.
+        // A node that reaches Redis later than the other tells of the gap later.
+        await cluster.hear(room, play);
         await cluster.whenHonest(room, 5000);
-        await cluster.until(() => cluster.people.every((p) => p.link?.subscribed.size === 1), 5000, 'all are subscribed');
-        await cluster.complete(room, [await play[0].publish(room, 'all hear this')]);
-        await cluster.honest(room);
         await cluster.until(async () => (await cluster.nodes[1].get('/health/ready', { key: null })).status === 200, 5000, 'ready again');
         await pause(bounds.settle + constants.linger);
         assert.deepEqual(events(stay, since), []);
