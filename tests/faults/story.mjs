@@ -78,6 +78,8 @@ export function fault(name, story, { nodes = 3, on = ['standalone'], flags = [],
                     assert.deepEqual(strays, [], 'nothing failed aside');
                 } catch (error) {
                     error.message += watch.told(cluster.nodes);
+                    // Starved sentinels take a living primary for dead.
+                    if (form === 'sentinel' && (await redis.say('primary')).port !== redis.servers[0].port) error.message += ' [another primary]';
                     throw error;
                 } finally {
                     watch.end();
