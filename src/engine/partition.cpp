@@ -75,6 +75,8 @@ void Partition::on_up(const std::string& server) {
         }
     }
     server_ = server;
+    sync_pause_ = 0s;
+    syncs_from_ = now();
     discontinuity();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
     pump();
@@ -137,6 +139,7 @@ void Partition::on_answer(Answered& answer) {
             if (channel != nullptr && channel->state == Channel::State::syncing && channel->sync == pending.call) {
                 if (value == nullptr) {
                     sync(*channel);
+                    syncs_refused();
                 } else if (pending.kind == Kind::page) {
                     on_page(*channel, *value);
                 } else {
@@ -245,6 +248,7 @@ std::optional<Instant> Partition::next_deadline() const {
     // without a time of its own.
     Instant next = next_tick_;
     if (up_ && state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
+    if (up_ && !to_sync_.empty() && syncing_ == 0) { next = std::min(next, syncs_from_); }
     if (!lingers_.empty() && !blind()) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
     // R13: what is held does not run out while this node cannot hear that it is stated anew.
     if (!blind()) { next = std::min(next, views_due_); }

@@ -279,6 +279,7 @@ class Partition {
     void sync(Channel& channel);
     void start_syncs();
     void on_snaps(const Pending& pending, const codec::resp::Value* value);
+    void syncs_refused();
     void on_snap(Channel& channel, const codec::resp::Value& value);
     void on_page(Channel& channel, const codec::resp::Value& value);
     void on_reach(Channel& channel, const codec::resp::Value& value);
@@ -362,6 +363,8 @@ class Partition {
     SlotIndex channel_index_;
     std::deque<std::string> to_sync_;
     std::uint32_t syncing_ = 0;              // Calls for snapshots without an answer.
+    Instant syncs_from_{};                   // Not before: the last one was refused ...
+    Duration sync_pause_{};                  // ... and for so long they wait then.
     std::int64_t counter_seen_ = -1, members_seen_ = -1;   // The partition's n and np.
     std::size_t look_from_ = 0;              // The slot where look_around goes on.
     // What is looked at, members or logs, in rounds through all channels. A round that has begun without it, or before it was

@@ -145,8 +145,15 @@ void Partition::sync(Channel& channel) {
     to_sync_.push_back(channel.wire);
 }
 
+// A Redis that is full, loading or busy refuses at once: asked again as soon as it had answered, it was asked some
+// thousand times a second for each channel.
+void Partition::syncs_refused() {
+    sync_pause_ = std::clamp<Duration>(2 * sync_pause_, settings_.heartbeat / 20, settings_.heartbeat / 2);
+    syncs_from_ = now() + sync_pause_;
+}
+
 void Partition::start_syncs() {
-    while (up_ && syncing_ < kSyncsMax && !to_sync_.empty()) {
+    while (up_ && now() >= syncs_from_ && syncing_ < kSyncsMax && !to_sync_.empty()) {
         Pending pending{.kind = Pending::Kind::snap, .wire = {}, .wires = {}, .looks = {}, .syncs = {}, .call = 0, .read = {}};
         std::vector<std::string> args = {random_word(), std::to_string(settings_.snapshot_max)};
         while (!to_sync_.empty() && pending.syncs.size() < kSyncChannelsMax) {
@@ -167,6 +174,7 @@ void Partition::start_syncs() {
 }
 
 void Partition::on_snaps(const Pending& pending, const codec::resp::Value* value) {
+    if (value == nullptr) { syncs_refused(); } else { sync_pause_ = 0s; }
     for (std::size_t i = 0; i < pending.syncs.size(); ++i) {
         Channel* channel = find(pending.syncs[i].first);
         if (channel == nullptr || channel->state != Channel::State::syncing || channel->sync != pending.syncs[i].second) { continue; }
