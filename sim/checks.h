@@ -39,7 +39,9 @@ class Checks {
     };
     Trouble trouble(Instant from, Instant to) const;
     Intervals connected(const std::string& user, const std::string& channel, bool lingering) const;
-    Intervals covered(const std::string& user, const std::string& channel) const;
+    // As far as that side of a split could know.
+    Intervals covered(const std::string& user, const std::string& channel, std::uint32_t teller) const;
+    Intervals beyond_split(const Hold& hold, std::uint32_t teller) const;
     Intervals blind(std::uint32_t node) const;
     Intervals out_of_contact(const Hold& hold, bool surely) const;
     bool long_blind(const Hold& hold, Instant at) const;

@@ -20,6 +20,7 @@ Duration with_drift(Duration duration) { return duration + duration / 10; }
 Checks::Trouble Checks::trouble(Instant from, Instant to) const {
     using enum FaultKind;
     Trouble out;
+    if (world_.options_.next_breaks) { out = {true, false, false, {}}; }
     for (const auto& fault : world_.faults_) {
         const bool instant = fault.kind == redis_flush || fault.kind == script_flush;
         const Instant begins(fault.at - (fault.kind == redis_failover ? 3200ms : 200ms));

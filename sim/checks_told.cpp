@@ -150,7 +150,29 @@ bool Checks::long_blind(const Hold& hold, Instant at) const {
     return to - from > world_.options_.lease * 9 / 10 - 100ms;
 }
 
-Checks::Intervals Checks::covered(const std::string& user, const std::string& channel) const {
+// When a hold on the other side of a split was out of this side's reach for the lease, or never known to it: until that one of
+// the two nodes that was with the old primary has found the new one, and has stated what it holds.
+Checks::Intervals Checks::beyond_split(const Hold& hold, std::uint32_t teller) const {
+    Intervals out;
+    const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
+    for (const auto& split : world_.splits_) {
+        if (split.with_old(hold.node) == split.with_old(teller)) { continue; }
+        const std::uint32_t node = split.with_old(teller) ? teller : hold.node;
+        Instant back(kNever);
+        for (const auto& [of, life] : world_.record_.lives) {
+            const auto contact = of.first == node ? life.contact.find(partition) : life.contact.end();
+            if (contact == life.contact.end()) { continue; }
+            const auto first = std::ranges::lower_bound(contact->second, split.to);
+            if (first != contact->second.end()) { back = std::min(back, *first); }
+        }
+        const bool unknown = hold.acked && *hold.acked > split.from - 3200ms;
+        const Instant from = unknown ? *hold.acked : split.from + world_.options_.lease * 9 / 10 - 1600ms;
+        if (from < back) { out.push_back({from, back + 6s}); }
+    }
+    return out;
+}
+
+Checks::Intervals Checks::covered(const std::string& user, const std::string& channel, std::uint32_t teller) const {
     const Duration linger = world_.options_.linger * 9 / 10 - 50ms;
     std::vector<Instant> clean_ends;
     for (const auto& hold : world_.record_.holds) {
@@ -171,7 +193,9 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
             if (next != clean_ends.end()) { whole.to = std::min(whole.to, *next); }
         }
-        for (const auto& part : without(whole, united(out_of_contact(hold, false)))) { out.push_back(part); }
+        auto away = out_of_contact(hold, false);
+        for (const auto& part : beyond_split(hold, teller)) { away.push_back(part); }
+        for (const auto& part : without(whole, united(std::move(away)))) { out.push_back(part); }
     }
     return united(std::move(out));
 }
@@ -182,6 +206,8 @@ Checks::Intervals Checks::blind(std::uint32_t node) const {
     Intervals out;
     for (const auto& away : world_.record_.redis_away) { out.push_back({away.from, away.to + 5s}); }
     for (const auto& slow : world_.record_.redis_slow) { out.push_back({slow.from, slow.to + 5s}); }
+    if (world_.options_.next_breaks) { out.push_back({Instant{}, Instant(kNever)}); }   // Views lag until the next look.
+    for (const auto& split : world_.splits_) { out.push_back({split.from, split.to + 7s}); }
     for (const auto& fault : world_.faults_) {
         bool is_blind = false;
         switch (fault.kind) {
@@ -206,7 +232,7 @@ void Checks::what_was_told() {
     };
     struct Walk { Instant at; bool left = false; };
     struct Truth { Intervals connected, lingering, covered; std::set<std::uint32_t> nodes; };
-    std::map<std::pair<std::string, std::string>, Truth> truths;
+    std::map<std::tuple<std::string, std::string, std::uint32_t>, Truth> truths;   // By the teller, too, where sides differ.
     std::map<std::tuple<std::uint32_t, std::string, std::string>, Walk> walks;
     std::map<std::pair<std::uint32_t, std::string>, Instant> begins;
     for (const auto& told : world_.record_.told) {
@@ -216,9 +242,10 @@ void Checks::what_was_told() {
             continue;
         }
         if (told.kind == Told::Kind::end) { continue; }
-        const auto [it, is_new] = truths.try_emplace({told.user, told.channel});
+        const std::uint32_t teller = world_.wires_[told.wire]->node;
+        const auto [it, is_new] = truths.try_emplace({told.user, told.channel, world_.splits_.empty() ? 0 : teller});
         if (is_new) {
-            it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel), {}};
+            it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel, teller), {}};
             for (const auto& hold : world_.record_.holds) {
                 if (hold.user == told.user && hold.channel == told.channel) { it->second.nodes.insert(hold.node); }
             }

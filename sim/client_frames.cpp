@@ -90,7 +90,7 @@ void Client::on_subscribed(Connection& connection, const JsonFrame& frame, const
             if (position && !doubled() && (log.position->epoch != position->epoch || log.position->offset != position->offset || log.position->id != position->id)) {
                 broken("M2 recovered in " + channel + " to " + to_json(*log.position) + ", not to the position " + to_json(*position));
             }
-            world_.compare_log(channel, *log.position, log.held, "recovered:true of client " + std::to_string(index_));
+            world_.compare_log(channel, *log.position, log.held, "recovered:true of client " + std::to_string(index_), connection.node);
             return;
         }
         if (!frame.truth("recovered") && frame.has("messages") && !frame.list("messages").empty()) { broken("messages with recovered:false"); }

@@ -19,17 +19,22 @@ void World::mood_ends() {
     mood_.reset();
 }
 
+void World::forget_links(std::uint32_t server) {
+    for (auto& link : links_) { if (link->server == server) { link->connection.reset(); } }
+    std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == server; });
+}
+
 // The process ends and another one takes its place.
 void World::redis_goes(Duration down, bool keep_data, bool silent) {
     mood_ends();
+    end_split(silent);
     redis_unwell(down);
     redis_down_until_ = std::max(redis_down_until_, now() + down);
     redis_paused_until_ = {};
     cut_links(std::nullopt, std::nullopt, silent);
     const auto old = servers_.size() - 1;
     auto next = keep_data ? servers_[old]->reborn(random_run_id()) : std::make_unique<RedisModel>(redis_options(), random_run_id(), host_);
-    for (auto& link : links_) { if (link->server == old) { link->connection.reset(); } }
-    std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
+    forget_links(static_cast<std::uint32_t>(old));
     if (!keep_data) { loss(); }
     next->describes = options_.traces();
     servers_.push_back(std::move(next));
@@ -38,6 +43,7 @@ void World::redis_goes(Duration down, bool keep_data, bool silent) {
 // The replica takes over: what was written in the last moments is gone.
 void World::fail_over(Duration lost, Duration down, bool silent) {
     mood_ends();
+    end_split(silent);
     redis_unwell(down);
     redis_down_until_ = std::max(redis_down_until_, now() + down);
     redis_paused_until_ = {};
@@ -45,12 +51,81 @@ void World::fail_over(Duration lost, Duration down, bool silent) {
     const auto old = servers_.size() - 1;
     const auto seen = kWallBaseMs + (now() - lost).time_since_epoch() / 1ms;
     auto next = servers_[old]->promote(random_run_id(), seen);
-    for (auto& link : links_) { if (link->server == old) { link->connection.reset(); } }
-    std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == old; });
+    forget_links(static_cast<std::uint32_t>(old));
     loss();
     lost_.push_back({now() - lost - 100ms, now()});
     next->describes = options_.traces();
     servers_.push_back(std::move(next));
+}
+
+std::uint32_t World::server_of(std::uint32_t node) const {
+    if (old_primary_ && splits_.back().with_old(node)) { return *old_primary_; }
+    return static_cast<std::uint32_t>(servers_.size() - 1);
+}
+
+// A Sentinel failover while the primary is only cut off from the others: nodes that see the switch go to the new one, which
+// lacks the last moments; the rest go on writing to the old one until it is gone, and nothing of that is kept.
+void World::split(const Fault& fault) {
+    end_split(false);
+    const std::uint32_t all = (1U << options_.nodes) - 1;
+    const Instant until = now() + fault.lasts;
+    const Duration lost = Duration(1ms) * (fault.amount / 1000 % 3000);
+    old_primary_ = static_cast<std::uint32_t>(servers_.size() - 1);
+    splits_.push_back({now(), until, 1 + fault.amount % (all - 1)});
+    auto next = servers_.back()->promote(random_run_id(), kWallBaseMs + (now() - lost).time_since_epoch() / 1ms);
+    next->describes = options_.traces();
+    servers_.push_back(std::move(next));
+    redis_unwell(200ms);
+    loss();
+    lost_.push_back({now() - lost - 100ms, until});
+    for (std::uint32_t node = 0; node < options_.nodes; ++node) {
+        if (!splits_.back().with_old(node)) { cut_links(node, std::nullopt, false); }
+    }
+    schedule_.at(until, [this, number = splits_.size(), silent = fault.amount % 4 == 0] {
+        if (splits_.size() == number) { end_split(silent); }
+    });
+}
+
+void World::end_split(bool silent) {
+    if (!old_primary_) { return; }
+    trace("the old primary is gone");
+    const std::uint32_t old = *old_primary_;
+    const Split& split = splits_.back();
+    for (std::uint32_t node = 0; node < options_.nodes; ++node) {
+        if (split.with_old(node)) { cut_links(node, std::nullopt, silent); }
+    }
+    old_primary_.reset();
+    splits_.back().to = now();
+    forget_links(old);
+    redis_unwell(200ms);
+    loss();
+}
+
+// The reply of one script, whichever it happens to be: late, or lost with its link or without a word.
+void World::on_boundary(std::uint32_t id, const Fault& fault) {
+    Link& link = *links_[id];
+    if (options_.liveness && link.node == 0) { ++boundary_at_; return; }
+    const Duration lasts = Duration(1ms) * (100 + fault.amount * 7919ULL % 12000);
+    Fault done{.kind = FaultKind::command_block, .at = now().time_since_epoch(), .lasts = lasts, .node = link.node, .amount = fault.amount};
+    switch (fault.amount % 3) {
+        case 0: link.to_node = std::max(link.to_node, now() + lasts); break;
+        case 1: done.kind = FaultKind::command_cut; done.lasts = 0s; break;
+        default: done.kind = FaultKind::links_dead; done.lasts = 0s; break;
+    }
+    trace("BOUNDARY ", scripts_run_, " of node ", link.node, ": ", describe(done));
+    faults_.push_back(done);
+    faults_end_ = std::max(faults_end_, Instant(done.ends()));
+    if (fault.amount % 3 == 0) { return; }
+    servers_[link.server]->forget_replies(*link.connection);
+    if (fault.amount % 3 == 1) { close_link(id, true, "cut before the reply"); } else { link.dead = true; }
+}
+
+// As in Redis Cluster, where a partition's slot is taken over: the old server ends the subscriptions, and what is published until
+// they are made anew reaches nobody.
+void World::move_slot(const Fault& fault) {
+    const auto& tag = tags_[fault.amount % tags_.size()];
+    servers_.back()->end_subscriptions("{" + tag + "}");
+    push_out(static_cast<std::uint32_t>(servers_.size() - 1));
 }
 
 void World::loss() {
@@ -123,7 +198,13 @@ void World::begin_fault(const Fault& fault) {
             drop_pushes_ = 50 + fault.amount % 300;
             schedule_.at(until, [this] { drop_pushes_ = 0; });
             break;
-        case count: break;
+        case redis_split: split(fault); break;
+        case reply_boundary:
+            boundary_at_ = scripts_run_ + 1 + fault.amount / 1000 % 40;
+            boundary_ = fault;
+            break;
+        case slot_move: move_slot(fault); break;
+        case end: break;
     }
 }
 

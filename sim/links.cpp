@@ -23,12 +23,12 @@ void World::act(Node& node, std::uint32_t shard, engine::Action& action) {
         schedule_.at(arrival(*links_[id], kToRedis), [this, id] { open_link(id); });
         return;
     }
-    if (const auto* write = std::get_if<engine::Write>(&action)) {
+    if (auto* write = std::get_if<engine::Write>(&action)) {
         const auto it = link_index_.find(key(write->link));
         if (it == link_index_.end()) { return; }
         Link& link = *links_[it->second];
         if (link.dead) { return; }
-        schedule_.at(arrival(link, kToRedis), [this, id = it->second, bytes = write->bytes] { at_redis(id, bytes); });
+        schedule_.at(arrival(link, kToRedis), [this, id = it->second, bytes = std::move(write->bytes)] { at_redis(id, bytes); });
         return;
     }
     const auto it = link_index_.find(key(std::get<engine::Disconnect>(action).link));
@@ -55,8 +55,9 @@ void World::open_link(std::uint32_t id) {
         close_link(id, true, "connection refused");
         return;
     }
-    link.server = static_cast<std::uint32_t>(servers_.size() - 1);
-    link.connection = servers_.back()->open();
+    link.server = server_of(link.node);
+    link.connection = servers_[link.server]->open();
+    if ((options_.next_version >> link.node & 1) != 0) { servers_[link.server]->speaks_next(*link.connection, options_.next_breaks); }
     link_of_[{link.server, *link.connection}] = id;
     schedule_.at(arrival(link, kFromRedis), [this, id] {
         const Link& opened = *links_[id];
@@ -121,8 +122,9 @@ void World::serve(std::uint32_t id) {
         }
         if (step->name.ends_with("subscribe")) { link.pubsub = true; }
         if (options_.traces() && step->name != "publish" && step->name != "spublish") {
-            trace("redis < node ", std::to_string(link.node), " link ", std::to_string(id), " ", step->text, lose ? " (reply lost)" : "");
+            trace("redis < node ", link.node, " link ", id, " ", step->text, lose ? " (reply lost)" : "");
         }
+        if (step->script && ++scripts_run_ == boundary_at_ && !quiet_) { on_boundary(id, boundary_); }
         push_out(link.server);
         if (lose) { close_link(id, true, "cut before the reply"); }
         if (redis_slow_ > 0ns) { redis_paused_until_ = now() + redis_slow_; }
@@ -136,16 +138,16 @@ void World::push_out(std::uint32_t server) {
         const auto id = it->second;
         if (links_[id]->dead) { continue; }
         if (outgoing.push && drop_pushes_ > 0 && rng_.below(1000) < drop_pushes_) {
-            trace("redis drops a push to link ", std::to_string(id));
+            trace("redis drops a push to link ", id);
             continue;
         }
         if (options_.traces()) {
             std::string shown = outgoing.bytes.substr(0, 400);
             for (std::size_t at = 0; (at = shown.find("\r\n", at)) != std::string::npos;) { shown.replace(at, 2, " "); }
-            trace("redis > node ", std::to_string(links_[id]->node), " link ", std::to_string(id), " ", shown);
+            trace("redis > node ", links_[id]->node, " link ", id, " ", shown);
         }
-        schedule_.at(arrival(*links_[id], kFromRedis), [this, id, bytes = std::move(outgoing.bytes)] {
-            in_node(links_[id]->node, links_[id]->life, [this, id, bytes] {
+        schedule_.at(arrival(*links_[id], kFromRedis), [this, id, bytes = std::move(outgoing.bytes)]() mutable {
+            in_node(links_[id]->node, links_[id]->life, [this, id, bytes = std::move(bytes)] {
                 const Link& mine = *links_[id];
                 if (mine.left || mine.dead) { return; }
                 engine::Output output;

@@ -18,6 +18,7 @@ using namespace starling::sim;
 struct Asked {
     std::uint64_t first = 1, count = 1;
     bool one = false, shrink = false;
+    bool boundaries = false;                 // Each script's reply of each seed in turn, held or lost.
     std::uint32_t jobs = 1;
     std::string file;                        // Of regressions.
     std::vector<std::pair<std::string, std::string>> changes;
@@ -31,6 +32,7 @@ constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--
   --off R4     with a rule of the protocol switched off
   --trace      print all that happens
   --digest     print a hash of all that happens, the same for two builds that do the same
+  --boundaries run each seed once for each script that Redis runs in it, with that one's reply held or lost and no other fault
   --shrink     leave out faults as long as the seed still fails
   --file FILE  each line of it is the options of one run
 )";
@@ -55,6 +57,11 @@ bool change(Options& options, const std::string& name, const std::string& value)
     else if (name == "--list-limit") { options.list_limit = number(); }
     else if (name == "--silence-ms") { options.silence = Duration(1ms) * number(); }
     else if (name == "--faults") { options.faults_max = number(); }
+    else if (name == "--later") { options.later_max = number(); }
+    else if (name == "--splits") { options.splits = number() != 0; }
+    else if (name == "--next-version") { options.next_version = number(); }
+    else if (name == "--next-breaks") { options.next_breaks = number() != 0; }
+    else if (name == "--boundary") { options.boundary = number(); }
     else if (name == "--leave-out") { options.leave_out.insert(number()); }
     else if (name == "--off") { return switch_off(options.off, value); }
     else { return false; }
@@ -86,12 +93,31 @@ Options options_of(const Asked& asked, std::uint64_t seed) {
 // Leaves out one fault after the other, for good where the run fails without it too.
 Options shrink(Options options, ScriptHost& host) {
     options.trace = false;
-    for (std::uint32_t i = 0; i < options.faults_max; ++i) {
+    for (std::uint32_t i = 0; i < options.faults_max + options.later_max; ++i) {
         Options less = options;
         if (!less.leave_out.insert(i).second) { continue; }
         if (World(less, host).run()) { options = less; }
     }
     return options;
+}
+
+// The runs of a seed in which the reply of the first script, of the second and so on is held or lost; the number of those that failed.
+std::uint64_t run_boundaries(const Options& options, ScriptHost& host, std::uint64_t& runs) {
+    Options each = options;
+    each.boundary = UINT32_MAX;              // None: how many there are.
+    World whole(each, host);
+    bool failed_whole = whole.run().has_value();
+    std::uint64_t failed = failed_whole;
+    for (std::uint32_t i = 1; i <= whole.scripts_in_faults() && !failed_whole; ++i) {
+        each.boundary = i;
+        ++runs;
+        if (const auto found = World(each, host).run()) {
+            ++failed;
+            std::printf("FAIL %s: %s\n", describe(each).c_str(), found->c_str());
+            std::fflush(stdout);
+        }
+    }
+    return failed;
 }
 
 // Every `step`th seed from `first` on; the number of those that failed.
@@ -100,6 +126,12 @@ std::uint64_t run_seeds(const Asked& asked, std::uint64_t first, std::uint64_t e
     std::uint64_t failed = 0;
     for (std::uint64_t seed = first; seed < end; seed += step) {
         Options options = options_of(asked, seed);
+        if (asked.boundaries) {
+            std::uint64_t runs = 0;
+            failed += run_boundaries(options, host, runs);
+            std::printf("seed %llu: %llu boundaries\n", static_cast<unsigned long long>(seed), static_cast<unsigned long long>(runs));
+            continue;
+        }
         World world(options, host);
         auto found = world.run();
         if (options.digest) { std::printf("%llu %016llx\n", static_cast<unsigned long long>(seed), static_cast<unsigned long long>(world.digest())); }
@@ -148,6 +180,7 @@ bool parse(const std::vector<std::string>& words, Asked& asked) {
         const auto& word = words[i];
         if (word == "--trace" || word == "--digest" || word == "--memory") { asked.changes.emplace_back(word, ""); continue; }
         if (word == "--shrink") { asked.shrink = true; continue; }
+        if (word == "--boundaries") { asked.boundaries = true; continue; }
         if (i + 1 == words.size()) { return false; }
         const auto& value = words[++i];
         if (word == "--seeds") { asked.count = std::strtoull(value.c_str(), nullptr, 10); seeds_given = true; }

@@ -18,26 +18,27 @@ void World::link(const std::string& channel, const std::string& epoch, std::uint
     if (*known.before != *before) { violation("M1 message " + id + " of " + channel + " came after " + *before + " and after " + *known.before); }
 }
 
-const Stream* World::log_of(const std::string& channel) {
+const Stream* World::log_of(const std::string& channel, std::optional<std::uint32_t> node) {
     const auto now_ms = kWallBaseMs + now().time_since_epoch() / 1ms;
-    Key* found = servers_.back()->store().find(key("s", channel), now_ms);
+    Key* found = (node ? servers_[server_of(*node)] : servers_.back())->store().find(key("s", channel), now_ms);
     return found == nullptr ? nullptr : std::get_if<Stream>(&found->value);
 }
 
-std::optional<Position> World::top_of(const std::string& channel) {
+std::optional<Position> World::top_of(const std::string& channel, std::optional<std::uint32_t> node) {
     const auto now_ms = kWallBaseMs + now().time_since_epoch() / 1ms;
-    Key* found = servers_.back()->store().find(key("sm", channel), now_ms);
+    Key* found = (node ? servers_[server_of(*node)] : servers_.back())->store().find(key("sm", channel), now_ms);
     if (found == nullptr) { return std::nullopt; }
     const Hash& hash = std::get<Hash>(found->value);
     const auto field = [&](const char* name) { const auto it = hash.find(name); return it == hash.end() ? std::string() : it->second; };
     return Position{field("e"), std::stoull("0" + field("o")), field("i")};
 }
 
-void World::compare_log(const std::string& channel, const Position& position, const std::deque<HeldMessage>& held, const std::string& who) {
+void World::compare_log(const std::string& channel, const Position& position, const std::deque<HeldMessage>& held, const std::string& who,
+                        std::optional<std::uint32_t> node) {
     // The answer may be older than a loss that happened while it was on its way.
     if (options_.memory || (last_loss_ && now() - *last_loss_ < 8s)) { return; }
-    const auto top = top_of(channel);
-    const Stream* log = log_of(channel);
+    const auto top = top_of(channel, node);
+    const Stream* log = log_of(channel, node);
     if (!top || log == nullptr || top->epoch != position.epoch) { return; }
     for (const auto& message : held) {
         const auto it = std::lower_bound(log->entries.begin(), log->entries.end(), StreamId{message.offset, 0},

@@ -46,7 +46,7 @@ void World::start_node(std::uint32_t index) {
     node.wall_offset_ms = static_cast<std::int64_t>(rng_.below(4000)) - 2000;
     node.boxes.clear();
     record_.lives[{index, node.life}].began = now();
-    trace("node ", std::to_string(index), " starts as ", node.id);
+    trace("node ", index, " starts as ", node.id);
     const Now local_now = node_now(node);
     for (std::uint32_t shard = 0; shard < options_.shards; ++shard) {
         Box& box = node.boxes.emplace_back();
@@ -75,6 +75,7 @@ void World::start_node(std::uint32_t index) {
         cluster.operations_max = options_.operations_max;
         cluster.snapshot_max = options_.snapshot_max;
         cluster.off = options_.off;
+        if ((options_.next_version >> index & 1) != 0) { ++cluster.wire_version; }
         engine::RedisSettings redis;
         redis.servers = {{"redis", 6379}};
         redis.heartbeat = options_.heartbeat;
@@ -94,7 +95,7 @@ void World::start_node(std::uint32_t index) {
 void World::crash_node(std::uint32_t index, bool silent) {
     Node& node = nodes_[index];
     if (!node.up) { return; }
-    trace("node ", std::to_string(index), silent ? " vanishes" : " crashes");
+    trace("node ", index, silent ? " vanishes" : " crashes");
     node.up = false;
     node.boxes.clear();
     node.backlog.clear();
@@ -117,13 +118,13 @@ void World::crash_node(std::uint32_t index, bool silent) {
 void World::pause_node(std::uint32_t index, Duration lasts) {
     Node& node = nodes_[index];
     if (!node.up) { return; }
-    trace("node ", std::to_string(index), " pauses");
+    trace("node ", index, " pauses");
     node.paused_until = std::max(node.paused_until, now() + lasts);
     const std::uint64_t life = node.life;
     schedule_.at(node.paused_until, [this, index, life] {
         Node& resumed = nodes_[index];
         if (!resumed.up || resumed.life != life || now() < resumed.paused_until) { return; }
-        trace("node ", std::to_string(index), " goes on");
+        trace("node ", index, " goes on");
         auto backlog = std::exchange(resumed.backlog, {});
         for (auto& action : backlog) { in_node(index, life, std::move(action)); }
         for (std::uint32_t shard = 0; shard < resumed.boxes.size(); ++shard) { wake(index, life, shard); }
@@ -133,7 +134,7 @@ void World::pause_node(std::uint32_t index, Duration lasts) {
 void World::drain_node(std::uint32_t index, Duration window) {
     Node& node = nodes_[index];
     if (!node.up || node.draining) { return; }
-    trace("node ", std::to_string(index), " drains");
+    trace("node ", index, " drains");
     node.draining = true;
     const std::uint64_t life = node.life;
     record_.lives[{index, life}].drains = now();
@@ -159,24 +160,13 @@ void World::watch_drain(std::uint32_t index, std::uint64_t life, Instant killed)
         bool idle = now() >= node.paused_until;
         for (const Box& box : node.boxes) { idle = idle && box.shard->idle() && box.engine->idle(); }
         if (idle || now() >= killed) {
-            trace("node ", std::to_string(index), idle ? " has drained" : " is killed while it drains");
+            trace("node ", index, idle ? " has drained" : " is killed while it drains");
             crash_node(index, false);
             schedule_.after(1s, [this, index] { if (!nodes_[index].up) { start_node(index); } });
             return;
         }
         watch_drain(index, life, killed);
     });
-}
-
-void World::in_node(std::uint32_t index, std::uint64_t life, Schedule::Action action) {
-    Node& node = nodes_[index];
-    if (!node.up || node.life != life) { return; }
-    if (now() < node.paused_until) {
-        node.backlog.push_back(std::move(action));
-        return;
-    }
-    action();
-    settle(node);
 }
 
 void World::settle(Node& node) {
@@ -246,7 +236,7 @@ void World::wake(std::uint32_t index, std::uint64_t life, std::uint32_t shard) {
 void World::take(Node& node, std::uint32_t shard, engine::Output& output) {
     Box& box = node.boxes[shard];
     for (auto& event : output.events) {
-        if (options_.traces()) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " engine: ", describe(event)); }
+        if (options_.traces()) { trace("node ", node.index, ".", shard, " engine: ", describe(event)); }
         box.shard->on_engine(event, node_now(node), box.effects);
     }
     for (auto& action : output.actions) { act(node, shard, action); }
@@ -258,7 +248,7 @@ void World::take(Node& node, std::uint32_t shard, engine::Output& output) {
 void World::probe(Node& node, std::uint32_t shard, domain::SessionId session) {
     Wire* wire = wire_of(node, shard, session);
     if (wire == nullptr) { return; }
-    trace("node ", std::to_string(node.index), " probes wire ", std::to_string(wire->id));
+    trace("node ", node.index, " probes wire ", wire->id);
     const Instant back = std::max(wire->to_node, now() + delay() + delay());
     schedule_.at(back, [this, id = wire->id, shard, session] {
         const Wire& asked = *wires_[id];
@@ -296,7 +286,7 @@ void World::perform(Node& node, std::uint32_t shard, domain::Effect& effect) {
         probe(node, shard, asked->session);
     } else if (auto* ask = std::get_if<domain::AskEngine>(&effect)) {
         engine::Output output;
-        if (options_.traces()) { trace("node ", std::to_string(node.index), ".", std::to_string(shard), " asks: ", describe(*ask->call)); }
+        if (options_.traces()) { trace("node ", node.index, ".", shard, " asks: ", describe(*ask->call)); }
         box.engine->on_call(*ask->call, node_now(node), output);
         take(node, shard, output);
     }

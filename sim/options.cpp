@@ -13,8 +13,9 @@ namespace {
 constexpr const char* kNames[] = {"node_crash", "node_pause", "node_drain", "command_block", "pubsub_block", "partition",
                                   "command_cut", "pubsub_cut", "links_dead", "redis_restart_empty", "redis_restart",
                                   "redis_flush", "redis_failover", "redis_pause", "redis_slow", "redis_loading", "redis_full",
-                                  "redis_readonly", "redis_busy", "script_flush", "lose_replies", "drop_pushes"};
-static_assert(std::size(kNames) == static_cast<std::size_t>(FaultKind::count));
+                                  "redis_readonly", "redis_busy", "script_flush", "lose_replies", "drop_pushes",
+                                  "reply_boundary", "slot_move", "redis_split"};
+static_assert(std::size(kNames) == static_cast<std::size_t>(FaultKind::end));
 
 Duration between(Rng& rng, Duration low, Duration high) {
     return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
@@ -52,6 +53,10 @@ Options draw_options(std::uint64_t seed, bool liveness) {
     if (rng.below(8) == 0) { out.list_limit = static_cast<std::uint32_t>(2 + rng.below(3)); }
     out.silence = between(rng, 3s, 9s);
     out.faults_max = static_cast<std::uint32_t>(rng.below(7));
+    Rng later(seed * 2 + 0x1a7e);
+    if (later.below(4) == 0) { out.later_max = static_cast<std::uint32_t>(1 + later.below(2)); }
+    if (later.below(6) == 0) { out.next_version = static_cast<std::uint32_t>(1 + later.below((1U << out.nodes) - 1)); }
+    out.next_breaks = out.next_version != 0 && later.below(3) == 0;
     return out;
 }
 
@@ -71,10 +76,24 @@ std::vector<Fault> draw_faults(const Options& options) {
         out.push_back(fault);
     }
     std::ranges::stable_sort(out, {}, &Fault::at);
+    Rng later(options.seed * 2 + 0xd1ce);
+    const auto last = options.splits ? FaultKind::end : FaultKind::redis_split;
+    for (std::uint32_t i = 0; i < options.later_max; ++i) {
+        constexpr auto kFirst = static_cast<std::uint64_t>(FaultKind::count);
+        Fault fault;
+        fault.kind = static_cast<FaultKind>(kFirst + later.below(static_cast<std::uint64_t>(last) - kFirst));
+        fault.at = between(later, 1s, std::max<Duration>(options.active - 1s, 2s));
+        fault.lasts = later.below(2) == 0 ? between(later, 5s, 15s) : between(later, 50ms, 5s);
+        fault.node = static_cast<std::uint32_t>(options.liveness ? 1 + later.below(options.nodes - 1) : later.below(options.nodes));
+        fault.amount = static_cast<std::uint32_t>(later.below(1000000));
+        out.push_back(fault);
+    }
+    if (options.boundary != 0) { out.clear(); }
     std::vector<Fault> kept;
     for (std::uint32_t i = 0; i < out.size(); ++i) {
         if (!options.leave_out.contains(i)) { kept.push_back(out[i]); }
     }
+    std::ranges::stable_sort(kept, {}, &Fault::at);
     return kept;
 }
 
@@ -103,6 +122,11 @@ std::string describe(const Options& options) {
     number("--list-limit", options.list_limit);
     number("--silence-ms", static_cast<std::uint64_t>(options.silence / 1ms));
     number("--faults", options.faults_max);
+    number("--later", options.later_max);
+    number("--splits", options.splits);
+    number("--next-version", options.next_version);
+    number("--next-breaks", options.next_breaks);
+    if (options.boundary != 0) { number("--boundary", options.boundary); }
     for (const auto fault : options.leave_out) { number("--leave-out", fault); }
     const auto& off = options.off;
     for (const auto& [rule, is_off] : {std::pair{"R2", off.r2}, {"R3", off.r3}, {"R4", off.r4}, {"R6", off.r6}, {"R7", off.r7},

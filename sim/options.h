@@ -18,7 +18,12 @@ enum class FaultKind : std::uint8_t {
     redis_restart_empty, redis_restart, redis_flush, redis_failover, redis_pause, redis_slow,
     redis_loading, redis_full, redis_readonly, redis_busy, script_flush,
     lose_replies, drop_pushes,
-    count
+    count,
+    // Later faults: drawn from a sequence of their own, so that the seeds before them keep theirs.
+    reply_boundary = count,                          // The reply of one script is held or lost, whichever it is.
+    slot_move,                                       // A partition's subscriptions are ended by the server.
+    redis_split,                                     // An old primary goes on with some of the nodes, then it is gone. Only if asked for.
+    end
 };
 const char* name(FaultKind kind);
 
@@ -44,7 +49,12 @@ struct Options {
     std::uint32_t list_limit = 1000;
     Duration silence = 6s;                   // After which a node closes a connection that says nothing.
     std::uint32_t faults_max = 6;
-    std::set<std::uint32_t> leave_out;       // Faults by their number.
+    std::uint32_t later_max = 0;             // Of the later faults ...
+    bool splits = false;                     // ... redis_split among them.
+    std::uint32_t boundary = 0;              // Not 0: a reply_boundary at this script of the run, and no other fault.
+    std::uint32_t next_version = 0;          // A bit for each node that speaks the next wire version ...
+    bool next_breaks = false;                // ... which now and then says what this one must understand and does not.
+    std::set<std::uint32_t> leave_out;       // Faults by their number; the later ones follow faults_max.
     engine::Ablation off;
     bool trace = false;
     bool digest = false;                     // A hash of the trace, to compare two builds by.

@@ -64,6 +64,7 @@ Reply hash_get_many(Call& call, Words& words) {
     const auto* hash = find<Hash>(call, words[1], wrong);
     if (wrong) { return wrong_type(); }
     Reply out = Reply::array();
+    out.elements.reserve(words.size() - 2);
     for (std::size_t i = 2; i < words.size(); ++i) { out.elements.push_back(field(hash, words[i])); }
     return out;
 }
@@ -75,6 +76,7 @@ Reply hash_all(Call& call, Words& words) {
     if (wrong) { return wrong_type(); }
     Reply out = Reply::array();
     if (hash == nullptr) { return out; }
+    out.elements.reserve(hash->size() * (kKeys + kValues));
     for (const auto& [name, value] : *hash) {
         if (kKeys) { out.elements.push_back(Reply::bulk(name)); }
         if (kValues) { out.elements.push_back(Reply::bulk(value)); }

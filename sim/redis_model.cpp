@@ -53,19 +53,20 @@ std::string script_name(const std::string& command, const std::string& text) {
 std::optional<RedisModel::Step> RedisModel::step(RedisConnection id, std::int64_t now_ms, bool lose_reply) {
     const auto it = clients_.find(id);
     if (it == clients_.end()) { return std::nullopt; }
-    auto words = it->second.reader.next();
-    if (!words) {
+    Words& words = words_;
+    if (!it->second.reader.next(words)) {
         if (it->second.reader.broken()) { close(id); }
         return std::nullopt;
     }
     now_ms_ = now_ms;
     written_.clear();
-    Step done{.name = lower((*words)[0])};
+    wrote_ = false;
+    Step done{.name = lower(words[0])};
     done.script = done.name == "eval" || done.name == "evalsha";
-    for (std::size_t i = 0; describes && i < words->size() && i < 40; ++i) { done.text += i == 1 && done.script ? script_name((*words)[0], (*words)[1]) + " " : (*words)[i].substr(0, 60) + " "; }
+    for (std::size_t i = 0; describes && i < words.size() && i < 40; ++i) { done.text += i == 1 && done.script ? script_name(words[0], words[1]) + " " : words[i].substr(0, 60) + " "; }
     bool answered = false;
-    std::string partition = done.script && words->size() > 3 ? (*words)[3] : std::string();
-    const Reply reply = execute(id, it->second, *words, answered);
+    std::string partition = done.script && words.size() > 3 ? words[3] : std::string();
+    const Reply reply = execute(id, it->second, words, answered);
     // Of the engine's scripts only these two say so.
     if (done.script && reply.kind == Reply::Kind::array && !reply.elements.empty() && reply.elements[0].text == "OK") {
         done.renewed = std::move(partition);
@@ -75,8 +76,8 @@ std::optional<RedisModel::Step> RedisModel::step(RedisConnection id, std::int64_
         append_reply(bytes, reply);
         output_.push_back({id, std::move(bytes), false});
     }
-    done.wrote = !written_.empty();
-    if (options_.replica && done.wrote) { journal_.push_back({now_ms, std::move(written_)}); }
+    done.wrote = wrote_;
+    if (options_.replica && wrote_) { journal_.push_back({now_ms, std::move(written_)}); }
     if (done.name == "quit") { close(id); }
     return done;
 }
@@ -140,7 +141,8 @@ Reply RedisModel::execute(RedisConnection id, Client& client, Words& words, bool
 Reply RedisModel::run_data(const Command& command, Words& words, std::size_t database) {
     Call call{.store = stores_[database], .now_ms = now_ms_, .scan_whole = options_.scan_whole};
     Reply reply = command.run(call, words);
-    if (call.dirty) { written_.push_back({database, call.replicated ? std::move(*call.replicated) : std::move(words)}); }
+    wrote_ = wrote_ || call.dirty;
+    if (call.dirty && options_.replica) { written_.push_back({database, call.replicated ? std::move(*call.replicated) : std::move(words)}); }
     return reply;
 }
 
@@ -151,16 +153,18 @@ Reply RedisModel::evaluate(Client& client, Words& words, bool by_sha) {
         return Reply::error("ERR Number of keys can't be greater than number of args");
     }
     if (*count < 0) { return Reply::error("ERR Number of keys can't be negative"); }
-    const auto sha = by_sha ? lower(words[1]) : sha1_hex(words[1]);
+    make_next(words[1], client.version);
+    const auto sha = by_sha ? lower(words[1]) : host_.sha_of(words[1]);
     if (by_sha && !scripts_.contains(sha)) { return Reply::error("NOSCRIPT No matching script. Please use EVAL."); }
     if (!by_sha) {
         if (auto failed = host_.compile(sha, words[1]); failed.is_error()) { return failed; }
         scripts_.insert(sha);
     }
-    const auto keys_end = words.begin() + 3 + static_cast<std::ptrdiff_t>(*count);
+    const std::span<const std::string> all(words);
+    const auto keys = static_cast<std::size_t>(*count);
     in_script_ = true;
     script_database_ = client.database;
-    Reply reply = host_.run(sha, Words(words.begin() + 3, keys_end), Words(keys_end, words.end()), *this);
+    Reply reply = host_.run(sha, all.subspan(3, keys), all.subspan(3 + keys), *this);
     in_script_ = false;
     return reply;
 }
@@ -185,12 +189,13 @@ Reply RedisModel::script_call(Words& words) {
     }
     if (command->write && mood == RedisMood::readonly) { return readonly_error(); }
     // A script that has written already is let through: half of it would be worse than a little too much memory.
-    if (command->grows && mood == RedisMood::full && written_.empty()) { return full_error(); }
+    if (command->grows && mood == RedisMood::full && !wrote_) { return full_error(); }
     return run_data(*command, words, script_database_);
 }
 
 void RedisModel::flush_all() {
     written_.clear();
+    wrote_ = true;
     for (auto& store : stores_) { store.clear(); }
     written_.push_back({0, {"FLUSHALL"}});
     if (options_.replica) { journal_.push_back({now_ms_, std::exchange(written_, {})}); }

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "next_version.h"
 #include "redis_reply.h"
 #include "redis_script.h"
 #include "redis_store.h"
@@ -80,6 +81,12 @@ class RedisModel : private ScriptCalls {
     // The replica has applied all up to then; forgets that part of the journal.
     void replica_caught_up(std::int64_t seen_ms);
     void forget_scripts() { scripts_.clear(); }
+    // What this connection was to be answered is lost.
+    void forget_replies(RedisConnection connection) { std::erase_if(output_, [&](const Outgoing& out) { return out.connection == connection; }); }
+    // Ends the subscriptions to channels that hold this text in their names, and says so.
+    void end_subscriptions(const std::string& part);
+    // From now on it runs the scripts of the next wire version where this connection asks for ours.
+    void speaks_next(RedisConnection connection, bool breaks) { clients_[connection].version = breaks ? Version::next_breaks : Version::next; }
     std::size_t subscribers(std::string_view channel) const;
 
  private:
@@ -88,6 +95,7 @@ class RedisModel : private ScriptCalls {
     struct Client {
         CommandReader reader;
         bool authenticated = false;
+        Version version = Version::ours;     // speaks_next.
         std::size_t database = 0;
         std::string name;
         std::set<std::string> channels, shard_channels, patterns;
@@ -119,10 +127,12 @@ class RedisModel : private ScriptCalls {
     RedisConnection next_ = 1;
     // Who listens, in the order of their ids, so that pushes are made in one order always.
     std::map<std::string, std::set<RedisConnection>, std::less<>> channels_, shard_channels_, patterns_;
-    std::set<std::string> scripts_;          // SHA-1 of those that this run knows.
+    std::set<std::string, std::less<>> scripts_;   // SHA-1 of those that this run knows.
+    Words words_;                            // Of the command that runs.
     std::vector<Outgoing> output_;
     std::int64_t now_ms_ = 0;
-    std::vector<Written> written_;           // By the command that runs.
+    bool wrote_ = false;                     // The command that runs.
+    std::vector<Written> written_;           // By it, for the replica.
     bool in_script_ = false;
     std::size_t script_database_ = 0;
 

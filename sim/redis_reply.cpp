@@ -24,39 +24,62 @@ std::optional<std::int64_t> header(const std::string& bytes, std::size_t& at, ch
 
 }  // namespace
 
-std::optional<Words> CommandReader::next() {
+bool CommandReader::next(Words& words) {
     while (!broken_) {
         std::size_t at = start_;
         const auto count = header(buffer_, at, '*', broken_);
         if (!count) { break; }
-        Words words;
-        while (words.size() < static_cast<std::size_t>(*count)) {
+        std::size_t read = 0;
+        for (; read < static_cast<std::size_t>(*count); ++read) {
             const auto size = header(buffer_, at, '$', broken_);
             if (!size || buffer_.size() < at + static_cast<std::size_t>(*size) + 2) { break; }
-            words.emplace_back(buffer_, at, static_cast<std::size_t>(*size));
+            if (words.size() == read) { words.emplace_back(); }
+            words[read].assign(buffer_, at, static_cast<std::size_t>(*size));
             at += static_cast<std::size_t>(*size) + 2;
         }
-        if (words.size() < static_cast<std::size_t>(*count)) { break; }
+        if (read < static_cast<std::size_t>(*count)) { break; }
         start_ = at;
-        if (words.empty()) { continue; }     // Redis ignores an empty array.
-        return words;
+        if (read == 0) { continue; }         // Redis ignores an empty array.
+        words.resize(read);
+        return true;
     }
     buffer_.erase(0, start_);
     start_ = 0;
-    return std::nullopt;
+    return false;
 }
+
+namespace {
+
+void append_line(std::string& out, char mark, std::int64_t number) {
+    char text[24];
+    text[0] = mark;
+    const auto end = std::to_chars(text + 1, text + sizeof text - 2, number).ptr;
+    end[0] = '\r';
+    end[1] = '\n';
+    out.append(text, static_cast<std::size_t>(end + 2 - text));
+}
+
+}  // namespace
+
+void append_bulk(std::string& out, std::string_view text) {
+    append_line(out, '$', static_cast<std::int64_t>(text.size()));
+    out += text;
+    out += "\r\n";
+}
+
+void append_array(std::string& out, std::size_t count) { append_line(out, '*', static_cast<std::int64_t>(count)); }
 
 void append_reply(std::string& out, const Reply& reply) {
     using enum Reply::Kind;
     switch (reply.kind) {
         case nil: out += "$-1\r\n"; return;
         case nil_array: out += "*-1\r\n"; return;
-        case integer: out += ":" + std::to_string(reply.integer) + "\r\n"; return;
-        case bulk: out += "$" + std::to_string(reply.text.size()) + "\r\n"; out += reply.text; out += "\r\n"; return;
+        case integer: append_line(out, ':', reply.integer); return;
+        case bulk: append_bulk(out, reply.text); return;
         case status: out += "+"; out += reply.text; out += "\r\n"; return;
         case error: out += "-"; out += reply.text; out += "\r\n"; return;
         case array:
-            out += "*" + std::to_string(reply.elements.size()) + "\r\n";
+            append_array(out, reply.elements.size());
             for (const auto& element : reply.elements) { append_reply(out, element); }
             return;
     }

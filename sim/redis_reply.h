@@ -31,13 +31,15 @@ struct Reply {
 };
 
 void append_reply(std::string& out, const Reply& reply);
+void append_bulk(std::string& out, std::string_view text);
+void append_array(std::string& out, std::size_t count);      // Its elements follow.
 
 // Cuts bytes into commands. Inline commands are not spoken here: they are a broken connection.
 class CommandReader {
  public:
     void feed(std::string_view bytes) { buffer_.append(bytes); }
-    // nullopt: not complete yet, or broken().
-    std::optional<Words> next();
+    // Into `words`, whose memory is used again. False: not complete yet, or broken().
+    bool next(Words& words);
     bool broken() const { return broken_; }
 
  private:

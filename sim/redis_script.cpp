@@ -68,22 +68,23 @@ struct ScriptBindings {
             push_error(lua, "ERR Please specify at least one argument for this redis lib call");
             return true;
         }
-        Words words;
-        words.reserve(static_cast<std::size_t>(count));
+        Words& words = host(lua).words_;     // Its strings keep their memory.
+        words.resize(static_cast<std::size_t>(count));
         for (int i = 1; i <= count; ++i) {
+            std::string& word = words[static_cast<std::size_t>(i - 1)];
             if (lua_type(lua, i) == LUA_TNUMBER) {
                 char text[64];
                 const double number = lua_tonumber(lua, i);
                 if (std::abs(number) < 1e15 && std::floor(number) == number && !std::signbit(number)) {
-                    words.push_back(std::to_string(static_cast<std::int64_t>(number)));
+                    word = std::to_string(static_cast<std::int64_t>(number));
                     continue;
                 }
                 const int size = std::snprintf(text, sizeof text, "%.17g", number);
-                words.emplace_back(text, static_cast<std::size_t>(size));
+                word.assign(text, static_cast<std::size_t>(size));
             } else if (lua_type(lua, i) == LUA_TSTRING) {
                 std::size_t size = 0;
                 const char* text = lua_tolstring(lua, i, &size);
-                words.emplace_back(text, size);
+                word.assign(text, size);
             } else {
                 push_error(lua, "ERR Lua redis lib command arguments must be strings or integers");
                 return true;
@@ -188,6 +189,7 @@ struct ScriptBindings {
         if (has_text(lua, "err")) { return Reply::error(without_newlines(field(lua, "err"))); }
         if (has_text(lua, "ok")) { return Reply::status(without_newlines(field(lua, "ok"))); }
         Reply out = Reply::array();
+        out.elements.reserve(lua_objlen(lua, -1));
         for (int i = 1;; ++i) {
             lua_rawgeti(lua, -1, i);
             if (lua_type(lua, -1) == LUA_TNIL) { lua_pop(lua, 1); break; }
@@ -196,7 +198,7 @@ struct ScriptBindings {
         return out;
     }
 
-    static void push_words(lua_State* lua, const Words& words, const char* global) {
+    static void push_words(lua_State* lua, std::span<const std::string> words, const char* global) {
         lua_createtable(lua, static_cast<int>(words.size()), 0);
         for (std::size_t i = 0; i < words.size(); ++i) {
             lua_pushlstring(lua, words[i].data(), words[i].size());
@@ -258,6 +260,13 @@ ScriptHost::ScriptHost() : lua_(luaL_newstate()) {
         std::fprintf(stderr, "prelude: %s\n", lua_tostring(lua_, -1));
         std::abort();
     }
+    lua_getglobal(lua_, "error_handler");
+    handler_ = luaL_ref(lua_, LUA_REGISTRYINDEX);
+}
+
+const std::string& ScriptHost::sha_of(const std::string& text) {
+    const auto it = shas_.find(text);
+    return it != shas_.end() ? it->second : shas_.emplace(text, sha1_hex(text)).first->second;
 }
 
 ScriptHost::~ScriptHost() { lua_close(lua_); }
@@ -276,12 +285,12 @@ Reply ScriptHost::compile(const std::string& sha, std::string_view text) {
     return Reply::nil();
 }
 
-Reply ScriptHost::run(const std::string& sha, const Words& keys, const Words& arguments, ScriptCalls& calls) {
+Reply ScriptHost::run(const std::string& sha, std::span<const std::string> keys, std::span<const std::string> arguments, ScriptCalls& calls) {
     calls_ = &calls;
     ScriptBindings::push_words(lua_, keys, "KEYS");
     ScriptBindings::push_words(lua_, arguments, "ARGV");
-    lua_getglobal(lua_, "error_handler");
-    lua_rawgeti(lua_, LUA_REGISTRYINDEX, functions_.at(sha));
+    lua_rawgeti(lua_, LUA_REGISTRYINDEX, handler_);
+    lua_rawgeti(lua_, LUA_REGISTRYINDEX, functions_.find(sha)->second);
     Reply reply;
     if (lua_pcall(lua_, 0, 1, -2) == 0) {
         reply = ScriptBindings::take_reply(lua_);

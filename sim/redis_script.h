@@ -5,9 +5,12 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
+#include "base/hash.h"
 #include "redis_reply.h"
 
 struct lua_State;
@@ -33,12 +36,17 @@ class ScriptHost {
     // The error of compiling, or nil. Compiled once for each text, whichever server asks.
     Reply compile(const std::string& sha, std::string_view text);
     // What Redis answers to EVALSHA of a compiled script.
-    Reply run(const std::string& sha, const Words& keys, const Words& arguments, ScriptCalls& calls);
+    Reply run(const std::string& sha, std::span<const std::string> keys, std::span<const std::string> arguments, ScriptCalls& calls);
+    // sha1_hex(), remembered.
+    const std::string& sha_of(const std::string& text);
 
  private:
     lua_State* lua_ = nullptr;
     ScriptCalls* calls_ = nullptr;           // During run().
-    std::map<std::string, int> functions_;   // SHA-1 -> reference in Lua's registry.
+    std::unordered_map<std::string, int, StringHash, std::equal_to<>> functions_;   // SHA-1 -> reference in Lua's registry.
+    std::unordered_map<std::string, std::string, StringHash, std::equal_to<>> shas_;   // Of texts.
+    Words words_;                            // Of the redis.call that runs.
+    int handler_ = 0;                        // In the registry, too.
 
     friend struct ScriptBindings;
 };

@@ -197,12 +197,34 @@ Reply RedisModel::subscribe(RedisConnection id, Client& client, const std::strin
     return {};
 }
 
+void RedisModel::end_subscriptions(const std::string& part) {
+    for (auto* all : {&channels_, &shard_channels_}) {
+        const bool sharded = all == &shard_channels_;
+        for (auto it = all->begin(); it != all->end();) {
+            if (it->first.find(part) == std::string::npos) { ++it; continue; }
+            for (const auto id : it->second) {
+                Client& client = clients_.at(id);
+                auto& mine = sharded ? client.shard_channels : client.channels;
+                mine.erase(it->first);
+                std::string bytes;
+                append_reply(bytes, Reply::array({Reply::bulk(sharded ? "sunsubscribe" : "unsubscribe"), Reply::bulk(it->first),
+                                                  Reply::number(static_cast<std::int64_t>(mine.size()))}));
+                output_.push_back({id, std::move(bytes), false});
+            }
+            it = all->erase(it);
+        }
+    }
+}
+
 std::int64_t RedisModel::publish(const std::string& channel, const std::string& payload, bool sharded) {
     std::int64_t receivers = 0;
     auto& table = sharded ? shard_channels_ : channels_;
     if (const auto it = table.find(channel); it != table.end()) {
         std::string bytes;
-        append_reply(bytes, Reply::array({Reply::bulk(sharded ? "smessage" : "message"), Reply::bulk(channel), Reply::bulk(payload)}));
+        append_array(bytes, 3);
+        append_bulk(bytes, sharded ? "smessage" : "message");
+        append_bulk(bytes, channel);
+        append_bulk(bytes, payload);
         for (const auto id : it->second) { output_.push_back({id, bytes, true}); ++receivers; }
     }
     if (sharded) { return receivers; }

@@ -32,7 +32,9 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
     const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
     if (text.empty() || result.ec != std::errc{} || result.ptr != text.data() + text.size()) { return std::nullopt; }
     // "-0", "01" and the like are no integers to Redis.
-    if (std::to_string(value) != text) { return std::nullopt; }
+    const bool negative = text[0] == '-';
+    const auto digits = text.substr(negative ? 1 : 0);
+    if (digits[0] == '0' && (negative || digits.size() > 1)) { return std::nullopt; }
     return value;
 }
 
@@ -44,7 +46,7 @@ Reply syntax_error() { return Reply::error("ERR syntax error"); }
 
 const Command* find_command(std::string_view lower_name) {
     static const auto table = [] {
-        std::map<std::string, Command, std::less<>> out;
+        std::unordered_map<std::string, Command, StringHash, std::equal_to<>> out;
         for (auto commands : {string_commands(), hash_commands(), stream_commands()}) {
             for (const auto& command : commands) { out.emplace(command.name, command); }
         }

@@ -36,7 +36,7 @@ std::uint32_t World::connect(std::uint32_t client, const std::string& user, std:
     wire->user = user;
     wires_.push_back(std::move(wire));
     wires_[id]->to_node = now() + delay();
-    trace("client ", std::to_string(client), " (", user, ") connects to node ", std::to_string(index), " wire ", std::to_string(id));
+    trace("client ", client, " (", user, ") connects to node ", index, " wire ", id);
     schedule_.at(wires_[id]->to_node, [this, id] {
         Wire& opened = *wires_[id];
         const Node& at = nodes_[opened.node];
@@ -60,7 +60,7 @@ std::uint32_t World::connect(std::uint32_t client, const std::string& user, std:
 void World::send(std::uint32_t id, std::string frame) {
     Wire& wire = *wires_[id];
     if (wire.silent || !wire.client_open) { return; }
-    trace("client ", std::to_string(wire.client), " wire ", std::to_string(id), " > ", frame);
+    trace("client ", wire.client, " wire ", id, " > ", frame);
     wire.to_node = std::max(wire.to_node, now() + delay());
     schedule_.at(wire.to_node, [this, id, frame = std::move(frame)]() mutable {
         const Wire& sent = *wires_[id];
@@ -93,11 +93,13 @@ void World::deliver_frame(std::uint32_t id, const std::string& frame) {
     Wire& wire = *wires_[id];
     Node& node = nodes_[wire.node];
     wire.heard = now();
-    const JsonFrame in(frame);
-    if (in.type() == "subscribe" && in.has("presence")) {
-        record_.open(id, wire.user, in.text("channel"), wire.node, wire.life, in.number("id"), now());
-    } else if (in.type() == "unsubscribe") {
+    if (frame.starts_with(R"({"type":"subscribe")")) {
+        const JsonFrame in(frame);
+        if (in.has("presence")) { record_.open(id, wire.user, in.text("channel"), wire.node, wire.life, in.number("id"), now()); }
+    } else if (frame.starts_with(R"({"type":"unsubscribe")")) {
+        const JsonFrame in(frame);
         record_.end(id, in.text("channel"), true, now());
+        wire.leaving.insert(in.text("channel"));
         record_.told.push_back({Told::Kind::end, now(), id, in.text("channel"), {}});
     }
     Box& box = node.boxes[wire.shard];
@@ -110,7 +112,7 @@ void World::close(std::uint32_t id, std::uint16_t code) {
     if (!wire.client_open) { return; }
     wire.client_open = false;
     if (!wire.gone) { wire.gone = now(); }
-    trace("client ", std::to_string(wire.client), " wire ", std::to_string(id), " closes ", std::to_string(code));
+    trace("client ", wire.client, " wire ", id, " closes ", code);
     if (wire.silent) { return; }
     wire.to_node = std::max(wire.to_node, now() + delay());
     schedule_.at(wire.to_node, [this, id, code] {
@@ -123,7 +125,7 @@ void World::go_silent(std::uint32_t id) {
     Wire& wire = *wires_[id];
     wire.silent = true;
     if (!wire.gone) { wire.gone = now(); }
-    trace("client ", std::to_string(wire.client), " wire ", std::to_string(id), " goes silent");
+    trace("client ", wire.client, " wire ", id, " goes silent");
     // The node's pings are not answered any more.
     const Duration patience = options_.silence + Duration(static_cast<std::int64_t>(rng_.below(1000000000)));
     schedule_.after(patience, [this, id] {
@@ -139,10 +141,16 @@ void World::end_session(Wire& wire, std::uint16_t code) {
     wire.session.reset();
     wire.waiting.clear();
     box.wires.erase({session.slot, session.generation});
-    trace("node ", std::to_string(wire.node), " wire ", std::to_string(wire.id), " ended ", std::to_string(code));
-    record_.end_all(wire.id, ends_at_once(code), false, now());
-    record_.told.push_back({Told::Kind::end, now(), wire.id, {}, {}});
+    trace("node ", wire.node, " wire ", wire.id, " ended ", code);
+    note_end(wire, code);
     box.shard->on_closed(session, code, node_now(node), box.effects);
+}
+
+void World::note_end(Wire& wire, std::uint16_t code) {
+    record_.end_all(wire.id, ends_at_once(code), false, now());
+    // Behind a request that takes long, an `unsubscribe` is done with the end of the session, not when it came.
+    for (const auto& channel : std::exchange(wire.leaving, {})) { record_.farewells.push_back({Told::Kind::end, now(), wire.id, channel, wire.user}); }
+    record_.told.push_back({Told::Kind::end, now(), wire.id, {}, {}});
 }
 
 void World::server_closes(Wire& wire, std::uint16_t code) {
@@ -150,9 +158,8 @@ void World::server_closes(Wire& wire, std::uint16_t code) {
     box.wires.erase({wire.session->slot, wire.session->generation});
     wire.session.reset();                    // The domain has forgotten it already.
     wire.waiting.clear();
-    trace("node ", std::to_string(wire.node), " wire ", std::to_string(wire.id), " closes ", std::to_string(code));
-    record_.end_all(wire.id, ends_at_once(code), false, now());
-    record_.told.push_back({Told::Kind::end, now(), wire.id, {}, {}});
+    trace("node ", wire.node, " wire ", wire.id, " closes ", code);
+    note_end(wire, code);
     tell_client_closed(wire, code);
 }
 
@@ -183,7 +190,7 @@ void World::to_client(Node& node, std::uint32_t shard, domain::SessionId session
     schedule_.at(wire->to_client, [this, id = wire->id, frame] {
         const Wire& reached = *wires_[id];
         if (reached.silent || !reached.client_open) { return; }
-        trace("client ", std::to_string(reached.client), " wire ", std::to_string(id), " < ", frame->whole());
+        trace("client ", reached.client, " wire ", id, " < ", frame->whole());
         clients_[reached.client]->on_frame(id, *frame);
     });
 }
@@ -203,6 +210,7 @@ void World::observe(Wire& wire, const JsonFrame& frame) {
         }
     } else if (type == "unsubscribed") {
         told(Told::Kind::end, {});
+        if (frame.has("id")) { wire.leaving.erase(frame.text("channel")); }
         if (frame.has("id")) { record_.farewells.push_back({Told::Kind::end, now(), wire.id, std::string(frame.text("channel")), wire.user}); }
         if (frame.has("code")) { record_.end(wire.id, frame.text("channel"), frame.text("code") != "unrecoverable", now()); }
     } else if (type == "error") {

@@ -50,7 +50,7 @@ RedisOptions World::redis_options() const {
     RedisOptions out;
     out.version = options_.sharded ? "7.0.15" : "6.2.14";
     out.scan_whole = options_.scan_whole;
-    out.replica = std::ranges::any_of(faults_, [](const Fault& fault) { return fault.kind == FaultKind::redis_failover; });
+    out.replica = std::ranges::any_of(faults_, [](const Fault& fault) { return fault.kind == FaultKind::redis_failover || fault.kind == FaultKind::redis_split; });
     return out;
 }
 
@@ -72,6 +72,7 @@ void World::violation(std::string what) {
 }
 
 bool World::demands_speed(std::uint32_t node) const {
+    if (options_.next_breaks) { return false; }   // What broke a chain is found by the next look.
     if (quiet_ && now() > faults_end_ + 12s) { return true; }
     if (!options_.liveness || node != 0) { return false; }
     for (const auto* times : {&record_.redis_away, &record_.redis_slow}) {
@@ -87,6 +88,10 @@ std::optional<std::string> World::run() {
     }
     for (auto& client : clients_) { client->start(); }
     faults_end_ = Instant(options_.active);
+    if (options_.boundary != 0) {
+        boundary_at_ = options_.boundary;
+        boundary_ = {.kind = FaultKind::reply_boundary, .amount = options_.boundary};
+    }
     for (const auto& fault : faults_) {
         schedule_.at(Instant(fault.at), [this, fault] { begin_fault(fault); });
         const Duration drained = fault.kind == FaultKind::node_drain ? 2 * options_.linger + 17s : 0s;
@@ -97,9 +102,10 @@ std::optional<std::string> World::run() {
         schedule_.at(t, [this] { servers_.back()->replica_caught_up(kWallBaseMs + (now() - 4s).time_since_epoch() / 1ms); });
     }
     const auto run_until = [&](Instant end) { while (!violation_ && schedule_.run_next(end)) {} };
-    run_until(faults_end_);
+    while (!violation_ && now() < faults_end_) { run_until(faults_end_); }   // A boundary may move the end.
     trace("QUIET");
     quiet_ = true;
+    scripts_in_faults_ = scripts_run_;
     // P1's bound: who died with the last fault is given up after a lease that is counted anew from it, and whom the views
     // hold then is let go after the hold time; 10 % for the clocks, and what a few messages take.
     const auto bound = options_.lease + (options_.lease + options_.heartbeat) + 2 * options_.heartbeat;

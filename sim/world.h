@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ struct Wire {
     std::optional<Instant> gone;             // When the client closed it, or fell silent.
     bool held = false;                       // HoldInput.
     std::deque<std::string> waiting;
+    std::set<std::string> leaving;           // Channels whose `unsubscribe` is not answered yet.
 };
 
 struct Box {                                 // A shard with its engine.
@@ -101,6 +103,7 @@ class World {
     // Runs all phases. The first violation that was found, or nothing.
     std::optional<std::string> run();
     std::uint64_t digest() const { return digest_; }
+    std::uint64_t scripts_in_faults() const { return scripts_in_faults_; }   // That Redis ran before all was quiet.
 
     // --- for clients ---
     const Options& options() const { return options_; }
@@ -126,10 +129,21 @@ class World {
               const std::string& id, const std::string& data);
     void published(const std::string& channel, const std::string& user, const std::string& key, const std::string& data,
                    const std::string& id, const std::string& epoch, std::uint64_t offset);
-    void compare_log(const std::string& channel, const Position& position, const std::deque<HeldMessage>& held, const std::string& who);
+    // By a client of this node, or at rest.
+    void compare_log(const std::string& channel, const Position& position, const std::deque<HeldMessage>& held, const std::string& who,
+                     std::optional<std::uint32_t> node = std::nullopt);
     void violation(std::string what);
+    // Numbers become text only if somebody reads them.
     template <typename... Parts>
-    void trace(const Parts&... parts) { if (options_.traces()) { print_trace((std::string() + ... + std::string(parts))); } }
+    void trace(const Parts&... parts) {
+        if (!options_.traces()) { return; }
+        std::string line;
+        const auto add = [&line](const auto& part) {
+            if constexpr (std::is_integral_v<std::decay_t<decltype(part)>>) { line += std::to_string(part); } else { line += part; }
+        };
+        (add(parts), ...);
+        print_trace(line);
+    }
     const std::string& node_id(std::uint32_t node) const { return nodes_[node].id; }
 
  private:
@@ -143,8 +157,8 @@ class World {
     std::shared_ptr<const domain::Settings> make_settings() const;
     // The key of a channel in the model.
     std::string key(const std::string& kind, const std::string& channel, const std::string& rest = {}) const;
-    const Stream* log_of(const std::string& channel);
-    std::optional<Position> top_of(const std::string& channel);
+    const Stream* log_of(const std::string& channel, std::optional<std::uint32_t> node = std::nullopt);
+    std::optional<Position> top_of(const std::string& channel, std::optional<std::uint32_t> node = std::nullopt);
 
     // nodes.cpp
     void start_node(std::uint32_t node);
@@ -156,7 +170,17 @@ class World {
     Instant global(const Node& node, Instant local_time) const;
     Now node_now(const Node& node) const;
     // Runs in the node's turn, unless that life of it is over; a paused node does it later.
-    void in_node(std::uint32_t node, std::uint64_t life, Schedule::Action action);
+    template <typename Act>
+    void in_node(std::uint32_t index, std::uint64_t life, Act&& act) {
+        Node& node = nodes_[index];
+        if (!node.up || node.life != life) { return; }
+        if (now() < node.paused_until) {
+            node.backlog.push_back(std::forward<Act>(act));
+            return;
+        }
+        act();
+        settle(node);
+    }
     void settle(Node& node);
     void wake(std::uint32_t node, std::uint64_t life, std::uint32_t shard);
     void probe(Node& node, std::uint32_t shard, domain::SessionId session);
@@ -166,6 +190,7 @@ class World {
     // wires.cpp
     void deliver_frame(std::uint32_t wire, const std::string& frame);
     void end_session(Wire& wire, std::uint16_t code);
+    void note_end(Wire& wire, std::uint16_t code);
     void to_client(Node& node, std::uint32_t shard, domain::SessionId session, const std::shared_ptr<const JsonFrame>& frame);
     void server_closes(Wire& wire, std::uint16_t code);
     void tell_client_closed(Wire& wire, std::uint16_t code);
@@ -189,6 +214,12 @@ class World {
     void fail_over(Duration lost, Duration down, bool silent);
     void redis_unwell(Duration lasts);
     void mood_ends();
+    // Two servers of one lineage for a while, and the nodes divided between them.
+    void split(const Fault& fault);
+    void end_split(bool silent);
+    void on_boundary(std::uint32_t link, const Fault& fault);
+    void move_slot(const Fault& fault);
+    void forget_links(std::uint32_t server);
     void loss();
     void mood(RedisMood mood, Duration lasts);
     RedisOptions redis_options() const;
@@ -206,6 +237,18 @@ class World {
     std::vector<std::unique_ptr<Link>> links_;
     std::map<std::tuple<std::uint32_t, std::uint64_t, std::uint32_t, engine::LinkId>, std::uint32_t> link_index_;
     std::vector<std::unique_ptr<RedisModel>> servers_;   // The last one is the primary.
+    struct Split {
+        Instant from, to;
+        std::uint32_t old_side;              // A bit for each node that stays with the old primary.
+        bool with_old(std::uint32_t node) const { return (old_side >> node & 1) != 0; }
+    };
+    std::vector<Split> splits_;
+    std::optional<std::uint32_t> old_primary_;           // While there is one: of the last split.
+    // Where a node's connections go.
+    std::uint32_t server_of(std::uint32_t node) const;
+    std::uint64_t scripts_run_ = 0, boundary_at_ = 0;    // The reply of this script is held or lost (0: of none).
+    std::uint64_t scripts_in_faults_ = 0;
+    Fault boundary_;
     std::map<std::pair<std::uint32_t, RedisConnection>, std::uint32_t> link_of_;   // By server and connection.
     std::vector<std::unique_ptr<Client>> clients_;
     Instant redis_paused_until_{}, redis_down_until_{};

@@ -231,6 +231,7 @@ std::expected<Value, std::string> parse(std::string_view text, std::uint32_t dep
 
 std::expected<std::vector<Field>, std::string> fields(const Value& object) {
     std::vector<Field> out;
+    out.reserve(6);
     Scanner scanner{object.raw, 1};
     while (true) {
         scanner.skip_space();
@@ -245,6 +246,15 @@ std::expected<std::vector<Field>, std::string> fields(const Value& object) {
         scanner.skip_space();
         ++scanner.at;                        // The colon.
         out.push_back({std::move(*name), take_valid(scanner)});
+    }
+    constexpr std::size_t kFew = 12;
+    if (out.size() <= kFew) {
+        for (std::size_t i = 1; i < out.size(); ++i) {
+            for (std::size_t k = 0; k < i; ++k) {
+                if (out[i].key == out[k].key) { return std::unexpected(out[i].key + ": the key is there twice"); }
+            }
+        }
+        return out;
     }
     // Sorted views find a key twice in n log n, so a frame of many keys costs no more than its bytes.
     std::vector<std::string_view> names;
@@ -290,9 +300,9 @@ std::uint32_t depth(std::string_view raw) {
 
 std::optional<std::string> unescape(std::string_view raw) {
     raw = raw.substr(1, raw.size() - 2);
-    std::string out;
-    out.reserve(raw.size());
-    for (std::size_t i = 0; i < raw.size(); ++i) {
+    const std::size_t plain = std::min(raw.find('\\'), raw.size());
+    std::string out(raw.substr(0, plain));
+    for (std::size_t i = plain; i < raw.size(); ++i) {
         if (raw[i] != '\\') {
             out += raw[i];
             continue;

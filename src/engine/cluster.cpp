@@ -23,7 +23,7 @@ std::vector<std::uint32_t> partitions_of(const ClusterSettings& settings) {
 }  // namespace
 
 Cluster::Cluster(ClusterSettings settings, RedisSettings redis, std::uint64_t seed)
-    : settings_(std::move(settings)), tags_(make_tags(settings_.partitions)),
+    : settings_(std::move(settings)), tags_(make_tags(settings_.partitions)), tagged_(settings_.prefix + ":{"),
       control_all_(settings_.prefix + ":{" + tags_[0] + "}:nodes"),
       control_mine_(settings_.prefix + ":{" + tags_[0] + "}:node:" + settings_.node_id),
       redis_(std::move(redis), tags_, partitions_of(settings_),
@@ -149,9 +149,9 @@ void Cluster::settle(Now now, Output& out) {
             };
             // "<prefix>:{tag}:c:<wire>" belongs to the partition of its tag.
             const auto of_channel = [&](const std::string& key, auto act) {
-                const std::size_t open = settings_.prefix.size() + 2;
+                const std::size_t open = tagged_.size();
                 const std::size_t close = key.find('}', open);
-                if (!key.starts_with(settings_.prefix + ":{") || close == std::string::npos || key.compare(close, 4, "}:c:") != 0) { return; }
+                if (!key.starts_with(tagged_) || close == std::string::npos || key.compare(close, 4, "}:c:") != 0) { return; }
                 const auto tag = partition_of_tag_.find(std::string_view(key).substr(open, close - open));
                 if (tag != partition_of_tag_.end()) {
                     with(tag->second, [&](Partition& partition) { act(partition, key.substr(close + 4)); });

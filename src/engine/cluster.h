@@ -47,6 +47,7 @@ class Cluster : public Engine {
 
     ClusterSettings settings_;
     std::vector<std::string> tags_;
+    std::string tagged_;                     // What keys begin with, up to the tag.
     std::string control_all_, control_mine_;
     Redis redis_;
     std::map<std::uint32_t, std::unique_ptr<Partition>> partitions_;
