@@ -109,7 +109,7 @@ void Client::on_unsubscribed(Connection& connection, const JsonFrame& frame) {
     if (!was_there) { return broken("unsubscribed from " + channel + " without being in it"); }
     connection.subscriptions.erase(channel);
     if (frame.text("code") == "unrecoverable") {
-        logs_.erase(channel);
+        if (!behind(connection, channel)) { logs_.erase(channel); }
         if (wanted_.contains(channel)) { subscribe(connection, channel); }
         return;
     }
