@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const source = readFileSync(join(dirname(fileURLToPath(import.meta.url)), '../../src/engine/scripts.cpp'), 'utf8');
+const engine = join(dirname(fileURLToPath(import.meta.url)), '../../src/engine');
+const source = ['scripts_parts.h', 'scripts.cpp', 'scripts_log.cpp'].map((file) => readFileSync(join(engine, file), 'utf8')).join('');
 const sha = (text) => createHash('sha1').update(text).digest('hex');
 
 const changes = [
