@@ -5,9 +5,7 @@
 
 #include <algorithm>
 
-#include "engine/cluster.h"
-#include "engine/redis_rig.h"
-#include "engine/scripts.h"
+#include "engine/partition_rig.h"
 #include "engine/wire.h"
 
 namespace starling::engine {
@@ -21,37 +19,12 @@ using testing::IsEmpty;
 const ChannelRef kChannel{.app = 0, .name = "doc:1"};
 constexpr HistoryLimits kLimits{.size = 100, .ttl = 0s};
 
-// A node with one partition. Its server knows leases by number alone, no members, and the log that the test gives it.
-class PartitionLog : public testing::Test {
+// The server knows leases by number alone, no members, and the log that the test gives it.
+class PartitionLog : public PartitionRig {
  protected:
     struct Entry { std::string id, before; };
 
-    PartitionLog() : helper_({}), cluster_(settings(), redis(), 1) {
-        out_ = {};
-        cluster_.start(now(), out_);
-        run();
-        pass(20ms);
-    }
-    static ClusterSettings settings() {
-        ClusterSettings out;
-        out.node_id = "n";
-        out.partitions = 1;
-        out.apps = {"default"};
-        out.ingress = false;
-        return out;
-    }
-    static RedisSettings redis() {
-        RedisSettings out;
-        out.servers = {{.host = "redis", .port = 6379}};
-        return out;
-    }
-    Now now() const { return {instant_, 0}; }
-
     // --- the node ---
-    void call(EngineCall call) {
-        cluster_.on_call(call, now(), out_);
-        run();
-    }
     void listen() { call(Listen{kChannel, kLimits}); }
     // A client that comes back: "recovered 2 to 5", "fork to 5".
     std::string recover(Position since) {
@@ -80,15 +53,6 @@ class PartitionLog : public testing::Test {
         }
         return out;
     }
-    void pass(Duration time) {
-        const Instant until = instant_ + time;
-        while (cluster_.next_deadline() && *cluster_.next_deadline() <= until) {
-            instant_ = std::max(instant_, *cluster_.next_deadline());
-            cluster_.on_deadline(now(), out_);
-            run();
-        }
-        instant_ = until;
-    }
 
     // --- the server ---
     void publish(const std::string& id, bool announced = true) {
@@ -98,27 +62,18 @@ class PartitionLog : public testing::Test {
         if (!announced) { return; }
         std::string payload = "M";
         for (const std::string& field : {std::string("epoch"), std::to_string(log_.size()), before, id, body(id), std::string()}) { append_field(payload, field); }
-        const std::string channel = "st:{" + make_tags(1)[0] + "}:c:default/doc:1";
-        for (auto& [link, peer] : peers_) {
-            if (peer.open && peer.channels.contains(channel)) { give(link, Rig::list({Rig::bulk("message"), Rig::bulk(channel), Rig::bulk(payload)})); }
-        }
+        announce("st:{" + make_tags(1)[0] + "}:c:default/doc:1", payload);
         run();
     }
     // All links end; the server is back at once, as the same run or as another.
     void cut(bool restarted) {
-        if (restarted) { helper_.runs["redis:6379"] = "run " + std::to_string(++runs_); }
-        for (auto& [link, peer] : peers_) {
-            if (!std::exchange(peer.open, false)) { continue; }
-            cluster_.on_closed(link, "reset by peer", now(), out_);
-        }
-        run();
+        if (restarted) { helper_.runs[kOnlyServer] = "run " + std::to_string(++runs_); }
+        close_links();
     }
     Position at(std::uint64_t offset) const { return {"epoch", offset, log_.at(offset - 1).id}; }
 
     std::vector<Entry> log_;                 // Offset 1 first.
     int reads_ = 0;                          // Of the log, so far.
-    int counter_ = 1, members_ = 0;          // The partition's n and np.
-    std::vector<std::string> others_;        // The leases of other nodes, in their words.
     std::string looks_;                      // At what, so far.
 
  private:
@@ -127,54 +82,15 @@ class PartitionLog : public testing::Test {
         message.data = '"' + id + '"';
         return encode_body(message);
     }
-    void run() {
-        while (!out_.actions.empty()) {
-            for (Action& action : std::exchange(out_.actions, {})) { perform(action); }
-        }
-        for (auto& event : std::exchange(out_.events, {})) { told_.push_back(std::move(event)); }
+    void serve(LinkId link, Rig::Peer& peer, const Words& words) override {
+        if (!served_as_usual(link, peer, words)) { give(link, script(words)); }
     }
-    void perform(Action& action) {
-        if (const auto* connect = std::get_if<Connect>(&action)) {
-            Rig::Peer& peer = peers_[connect->link];
-            peer.address = "redis:6379";
-            cluster_.on_connected(connect->link, now(), out_);
-        } else if (const auto* gone = std::get_if<Disconnect>(&action)) {
-            peers_.at(gone->link).open = false;
-        } else {
-            const auto& write = std::get<Write>(action);
-            Rig::Peer& peer = peers_.at(write.link);
-            peer.reader.feed(write.bytes);
-            while (peer.open) {
-                auto value = peer.reader.next();
-                ASSERT_TRUE(value);
-                if (!*value) { break; }
-                Rig::Words words;
-                for (auto& element : (*value)->elements) { words.push_back(std::move(element.text)); }
-                serve(write.link, peer, words);
-            }
-        }
-    }
-    void serve(LinkId link, Rig::Peer& peer, const Rig::Words& words) {
-        const auto usual = helper_.usual(peer, words);
-        give(link, usual ? *usual : script(words));
-        if (words[0] != "PUBLISH" && words[0] != "SPUBLISH") { return; }
-        for (auto& [other, listener] : peers_) {
-            if (!listener.open || !listener.channels.contains(words[1])) { continue; }
-            give(other, Rig::list({Rig::bulk(words[0] == "PUBLISH" ? "message" : "smessage"), Rig::bulk(words[1]), Rig::bulk(words[2])}));
-        }
-    }
-    void give(LinkId link, const std::string& bytes) { cluster_.on_bytes(link, bytes, now(), out_); }
-    std::string script(const Rig::Words& words) {
-        // The first time by its text.
-        const auto is = [&](const Script& script) { return words[1] == script.sha || words[1] == script.text; };
+    std::string script(const Words& words) {
         const auto bulk = Rig::bulk;
         const std::string offset = std::to_string(log_.size()), id = log_.empty() ? "" : log_.back().id;
-        const auto lease = [&](const std::string& o) {
-            return Rig::list({bulk("OK"), bulk(o), bulk("0"), bulk(std::to_string(counter_)), Rig::list({}), Rig::list(others_), bulk(std::to_string(members_))});
-        };
-        if (is(scripts::reg())) { return lease("0"); }
-        if (is(scripts::apply())) { return lease(words[6]); }
-        if (is(scripts::meta())) {
+        if (is(words, scripts::reg())) { return lease("OK", "0"); }
+        if (is(words, scripts::apply())) { return lease("OK", words[6]); }
+        if (is(words, scripts::meta())) {
             std::string out;
             for (std::size_t i = 5; i + 1 < words.size(); i += 2) {
                 looks_ += words[i + 1];
@@ -187,14 +103,8 @@ class PartitionLog : public testing::Test {
             }
             return Rig::list({bulk(out)});
         }
-        if (is(scripts::snap())) {
-            std::vector<std::string> out;
-            for (std::size_t i = 6; i < words.size(); i += 2) {
-                out.push_back(Rig::list({bulk(""), bulk("0"), bulk(""), bulk("0"), bulk("epoch"), bulk(offset), bulk(id), bulk("0"), bulk("0"), Rig::list({})}));
-            }
-            return Rig::list(out);
-        }
-        EXPECT_TRUE(is(scripts::read())) << words[1];
+        if (is(words, scripts::snap())) { return snapshot(words, "epoch", offset, id); }
+        EXPECT_TRUE(is(words, scripts::read())) << words[1];
         ++reads_;
         const std::size_t from = std::stoull(words[5]);   // "12-0"
         std::vector<std::string> entries;
@@ -204,12 +114,6 @@ class PartitionLog : public testing::Test {
         return Rig::list({bulk("epoch"), bulk(offset), bulk(id), bulk("0"), Rig::list(entries)});
     }
 
-    Rig helper_;                             // For the usual answers of a server.
-    Cluster cluster_;
-    Output out_;
-    EngineEvents told_;
-    std::map<LinkId, Rig::Peer> peers_;
-    Instant instant_{1000s};
     CallId calls_ = 0;
     int runs_ = 0;
 };
