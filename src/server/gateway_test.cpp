@@ -6,45 +6,20 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <functional>
-#include <optional>
 #include <thread>
 #include <vector>
 
 #include "server/client_rig.h"
+#include "server/eventually.h"
+#include "server/listener_rig.h"
 
 namespace starling::server {
 namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-
-// Bound and never listened on: the port is ours for as long as this lives, and the gateway's listeners share it.
-class ReservedPort {
- public:
-    ReservedPort() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        const int on = 1;
-        ::setsockopt(socket_, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        EXPECT_EQ(::bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
-        EXPECT_EQ(::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size), 0);
-        number_ = ntohs(address.sin_port);
-    }
-    ReservedPort(const ReservedPort&) = delete;
-    ~ReservedPort() { ::close(socket_); }
-    std::uint16_t number() const { return number_; }
-    int socket() const { return socket_; }
-
- private:
-    int socket_;
-    std::uint16_t number_ = 0;
-};
 
 class Gateway : public testing::Test {
  protected:
@@ -66,8 +41,8 @@ class Gateway : public testing::Test {
 
     // With this line in [server], this API key, and this after all else.
     void write(const std::string& server_line, const std::string& api_key, const std::string& more = {}) const {
-        std::ofstream(sources_.file) << "[server]\nlisten = \"127.0.0.1:" << public_.number() << "\"\nadmin = \"127.0.0.1:"
-                                     << admin_.number() << "\"\nlog_level = \"off\"\nshards = 3\n" << server_line
+        std::ofstream(sources_.file) << "[server]\nlisten = \"127.0.0.1:" << public_.port() << "\"\nadmin = \"127.0.0.1:"
+                                     << admin_.port() << "\"\nlog_level = \"off\"\nshards = 3\n" << server_line
                                      << "\n[presence]\nlinger_ms = 0\n[[apps]]\nid = \"default\"\napi_keys = [\"" << api_key
                                      << "\"]\n[[apps.namespaces]]\nname = \"\"\nallow = [\"subscribe\"]\n" << more;
     }
@@ -85,31 +60,23 @@ class Gateway : public testing::Test {
         thread_.join();
         return code_;
     }
-    static bool eventually(const std::function<bool()>& true_now) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (!true_now()) {
-            if (std::chrono::steady_clock::now() > end) { return false; }
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        }
-        return true;
-    }
     bool listens() const {
         const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         sockaddr_in address{};
         address.sin_family = AF_INET;
-        address.sin_port = htons(public_.number());
+        address.sin_port = htons(public_.port());
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         const bool connected = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
         ::close(fd);
         return connected && is("GET /health/ready", 200);
     }
     bool is(const std::string& line, int status, const std::string& rest = "\r\n") const {
-        return request(public_.number(), line, "localhost", rest).starts_with("HTTP/1.1 " + std::to_string(status) + " ");
+        return request(public_.port(), line, "localhost", rest).starts_with("HTTP/1.1 " + std::to_string(status) + " ");
     }
     bool takes_key(const std::string& key) const {
         return is("GET /v1/channels", 200, "Authorization: Bearer " + key + "\r\n\r\n");
     }
-    std::string metrics() const { return request(admin_.number(), "GET /metrics"); }
+    std::string metrics() const { return request(admin_.port(), "GET /metrics"); }
     // Told to read its configuration again, and done with it.
     void reload(const std::string& result) {
         const std::string before = sample(result);
@@ -142,7 +109,7 @@ TEST_F(Gateway, AMessageReachesTheSubscribersOfEveryShard) {
     // The kernel deals connections out to three listeners; of so many, none has all.
     std::vector<int> clients;
     for (int i = 0; i < 24; ++i) {
-        const int fd = clients.emplace_back(upgrade(public_.number()));
+        const int fd = clients.emplace_back(upgrade(public_.port()));
         say(fd, frame(1, R"({"type":"connect","user":"u)" + std::to_string(i) + R"("})"));
         say(fd, frame(1, R"({"type":"subscribe","id":1,"channel":"doc:1"})"));
         EXPECT_THAT(receive(fd, "\"subscribed\""), HasSubstr("connected"));
@@ -188,7 +155,7 @@ TEST_F(Gateway, WhileItDrainsItIsNotReadyAndServesOnUntilTheWindowIsOver) {
     write("drain.delay_ms = 300\ndrain.window_ms = 1000", "first-key-first-key");
     sources_.development = true;
     start();
-    const int fd = upgrade(public_.number());
+    const int fd = upgrade(public_.port());
     say(fd, frame(1, R"({"type":"connect","user":"ada"})"));
     EXPECT_THAT(receive(fd, "\"messages\":[]}}"), HasSubstr("connected"));
     std::thread ending([this] { EXPECT_EQ(end(), 0); });

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "server/eventually.h"
 #include "server/http_rig.h"
 
 namespace starling::server {
@@ -48,14 +49,6 @@ class Published {
 
 JwksSource source(const Issuer& issuer, std::size_t app = 0) {
     return {.app = app, .url = issuer.url(), .algorithm = codec::jwt::Algorithm::EdDSA, .audience = "us", .issuer = "them", .require_exp = true};
-}
-
-bool eventually(const std::function<bool()>& true_now) {
-    for (int i = 0; i < 500; ++i) {
-        if (true_now()) { return true; }
-        std::this_thread::sleep_for(10ms);
-    }
-    return false;
 }
 
 TEST(KeyStore, PublishesWhatItFetchedWithTheConfiguredPolicy) {
