@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include <curl/curl.h>
 
@@ -18,20 +19,23 @@ struct EasyDeleter {
 };
 using Easy = std::unique_ptr<CURL, EasyDeleter>;
 
-std::string base_url(const Config& config, Endpoint endpoint) {
+std::string base_url(HttpScheme scheme, Endpoint endpoint) {
     // Any address is a place to listen at, not one to speak to.
     if (endpoint.host == "0.0.0.0") { endpoint.host = "127.0.0.1"; }
     if (endpoint.host == "::") { endpoint.host = "::1"; }
     const bool bracketed = endpoint.host.find(':') != std::string::npos;
-    return (config.server.certificate.empty() ? "http://" : "https://") + (bracketed ? "[" + endpoint.host + "]" : endpoint.host) + ":" +
+    return (scheme == HttpScheme::http ? "http://" : "https://") + (bracketed ? "[" + endpoint.host + "]" : endpoint.host) + ":" +
            std::to_string(endpoint.port);
 }
 
 std::expected<std::string, std::string> base_url(const Config& config, const ClientRequest& request) {
-    if (!request.url.empty()) { return request.url.ends_with('/') ? request.url.substr(0, request.url.size() - 1) : request.url; }
+    if (!request.url.empty()) {
+        const std::string url = request.url.ends_with('/') ? request.url.substr(0, request.url.size() - 1) : request.url;
+        return url.find("://") == std::string::npos ? "http://" + url : url;
+    }
     const auto endpoint = parse_endpoint(config.server.listen);
     if (!endpoint) { return std::unexpected(endpoint.error()); }
-    return base_url(config, *endpoint);
+    return base_url(config.server.certificate.empty() ? HttpScheme::http : HttpScheme::https, *endpoint);
 }
 
 std::string escape(CURL* easy, const std::string& text) {
@@ -126,8 +130,10 @@ Done tail_channel(const Config& config, const ClientRequest& request) {
         auto text = socket->next_text();
         if (!text) { return std::unexpected(text.error()); }
         const auto parsed = codec::json::parse(*text, 256);
-        const auto fields = parsed ? codec::json::fields(*parsed) : std::unexpected(parsed.error());
-        if (!fields) { return std::unexpected("the gateway sent what is not JSON: " + fields.error()); }
+        if (!parsed) { return std::unexpected("the gateway sent what is not JSON: " + parsed.error()); }
+        if (parsed->kind != codec::json::Kind::object) { return std::unexpected("the gateway sent JSON that is no object"); }
+        const auto fields = codec::json::fields(*parsed);
+        if (!fields) { return std::unexpected("the gateway sent " + fields.error()); }
         const std::string type = text_of(*fields, "type");
         if (type == "error") { return std::unexpected(text_of(*fields, "code") + ": " + text_of(*fields, "message")); }
         if (type == "unsubscribed") { return std::unexpected("unsubscribed: " + text_of(*fields, "code")); }
@@ -138,11 +144,11 @@ Done tail_channel(const Config& config, const ClientRequest& request) {
     }
 }
 
-bool is_alive(const Config& config, const Endpoint& endpoint) {
+bool is_alive(HttpScheme scheme, Endpoint endpoint) {
     const Easy easy(curl_easy_init());
     if (!easy) { return false; }
     std::string answer;
-    curl_easy_setopt(easy.get(), CURLOPT_URL, (base_url(config, endpoint) + "/health/live").c_str());
+    curl_easy_setopt(easy.get(), CURLOPT_URL, (base_url(scheme, std::move(endpoint)) + "/health/live").c_str());
     curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, append);
     curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, &answer);
     curl_easy_setopt(easy.get(), CURLOPT_TIMEOUT, 2L);

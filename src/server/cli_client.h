@@ -1,6 +1,7 @@
 #pragma once
 // `starling publish` and `starling tail`: a blocking client of a gateway that runs, for shells.
 
+#include <cstdint>
 #include <expected>
 #include <string>
 
@@ -9,7 +10,7 @@
 namespace starling::server {
 
 struct ClientRequest {
-    std::string url;                   // "http://host:port"; empty: the configuration's listen.
+    std::string url;                   // "http://host:port", also without "http://" or with a path; empty: the configuration's listen.
     std::string app = "default";
     std::string channel;
     std::string data;                  // Raw JSON.
@@ -25,6 +26,7 @@ Done publish_message(const Config& config, const ClientRequest& request);
 Done tail_channel(const Config& config, const ClientRequest& request);
 
 // Whether a gateway answers /health/live there.
-bool is_alive(const Config& config, const Endpoint& endpoint);
+enum class HttpScheme : std::uint8_t { http, https };
+bool is_alive(HttpScheme scheme, Endpoint endpoint);
 
 }  // namespace starling::server

@@ -26,7 +26,6 @@ constexpr rlim_t kDescriptorsMin = 4096;       // A connection is one descriptor
 constexpr rlim_t kDescriptorsGood = 65'536;
 constexpr long kBacklogMin = 1024;             // A reconnect storm must fit in the accept queue.
 constexpr long kTcpMemoryMin = 512;            // Megabytes: 100,000 connections of which a twentieth wait with 100 KB.
-constexpr Duration kRedisPatience = 5s;
 constexpr std::time_t kPast = 1'704'067'200;   // 2024-01-01: a clock before it was never set.
 
 class Report {
@@ -131,7 +130,7 @@ void check_tcp_memory(Report& report) {
     }
 }
 
-void check_port(Report& report, const std::string& name, const std::string& address, const Config& config) {
+void check_port(Report& report, const std::string& name, const std::string& address, HttpScheme scheme) {
     const auto endpoint = parse_endpoint(address);
     if (!endpoint) { return; }         // Refused when the configuration was loaded.
     addrinfo hints{};
@@ -143,15 +142,18 @@ void check_port(Report& report, const std::string& name, const std::string& addr
         return;
     }
     const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    const bool free = fd >= 0 && bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+    bool free = false;
+    if (fd >= 0) {
+        const int on = 1;
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        free = bind(fd, found->ai_addr, found->ai_addrlen) == 0;
+    }
     const int reason = errno;
     freeaddrinfo(found);
     if (fd >= 0) { close(fd); }
     if (free) {
         report.ok(name + ": " + address + " is free");
-    } else if (reason == EADDRINUSE && is_alive(config, *endpoint)) {
+    } else if (reason == EADDRINUSE && is_alive(scheme, *endpoint)) {
         report.ok(name + ": " + address + " is served by a gateway");
     } else {
         report.finding(name + ": " + address + ": " + std::strerror(reason));
@@ -168,7 +170,7 @@ void check_file(Report& report, const std::string& path) {
     }
 }
 
-void check_engine(Report& report, const Config& config) {
+void check_engine(Report& report, const Config& config, Duration patience) {
     if (config.engine.type == "memory") {
         report.ok("engine: embedded, nothing to reach");
         return;
@@ -179,7 +181,7 @@ void check_engine(Report& report, const Config& config) {
         report.finding("redis: " + (settings ? tls.error() : settings.error()));
         return;
     }
-    const RedisCheck check = check_redis(std::move(*settings), std::move(*tls), kRedisPatience);
+    const RedisCheck check = check_redis(std::move(*settings), std::move(*tls), patience);
     for (const engine::Finding& finding : check.findings) {
         if (finding.fatal || !check.reached) {
             report.finding("redis: " + finding.text);
@@ -196,7 +198,7 @@ void check_engine(Report& report, const Config& config) {
 
 }  // namespace
 
-int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigErrors>& config) {
+int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigErrors>& config, Duration redis_patience) {
     Report report;
     if (!config) {
         for (const std::string& error : config.error()) { report.finding("configuration: " + error); }
@@ -206,9 +208,9 @@ int run_doctor(const ConfigSources& sources, const std::expected<Config, ConfigE
         } else {
             report.ok("configuration");
         }
-        check_port(report, "server.listen", config->server.listen, *config);
-        check_port(report, "server.admin", config->server.admin, *config);
-        check_engine(report, *config);
+        check_port(report, "server.listen", config->server.listen, config->server.certificate.empty() ? HttpScheme::http : HttpScheme::https);
+        check_port(report, "server.admin", config->server.admin, HttpScheme::http);
+        check_engine(report, *config, redis_patience);
     }
     if (config) { check_io_uring(report, config->server.io_uring); }
     check_file(report, sources.file);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <cstdint>
 #include <poll.h>
 
 #include <openssl/evp.h>
@@ -38,32 +40,39 @@ std::string header_of(std::string_view head, std::string_view name) {
 
 }  // namespace
 
-std::expected<ClientSocket, std::string> ClientSocket::open(const std::string& base, const std::string& path) {
+std::expected<ClientSocket, std::string> ClientSocket::open(const std::string& base, const std::string& path, Duration patience) {
     ClientSocket socket(curl_easy_init());
     CURL* easy = socket.easy_.get();
     if (easy == nullptr) { return std::unexpected("no HTTP client"); }
     curl_easy_setopt(easy, CURLOPT_URL, base.c_str());
     curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+    // A proxy must not be offered HTTP/2: what follows is HTTP/1.1.
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, 10L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     if (const CURLcode code = curl_easy_perform(easy); code != CURLE_OK) { return std::unexpected(base + ": " + curl_easy_strerror(code)); }
     unsigned char nonce[16];
     if (RAND_bytes(nonce, sizeof nonce) != 1) { return std::unexpected("no randomness"); }
     const std::string key = base64({reinterpret_cast<const char*>(nonce), sizeof nonce});
-    const std::string host = base.substr(base.find("://") + 3);
-    const std::string request = "GET " + path + " HTTP/1.1\r\nHost: " + host +
+    const std::string rest = base.substr(base.find("://") + 3);
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    const std::string host = rest.substr(0, slash);
+    const std::string request = "GET " + rest.substr(slash) + path + " HTTP/1.1\r\nHost: " + host +
                                 "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key +
                                 "\r\nSec-WebSocket-Protocol: starling.v1.json\r\n\r\n";
-    if (auto sent = socket.send_all(request); !sent) { return std::unexpected(sent.error()); }
+    socket.handshake_end_ = std::chrono::steady_clock::now() + patience;
+    if (auto sent = socket.send_all(request); !sent) { return std::unexpected(base + ": " + sent.error()); }
     std::size_t end = std::string::npos;
     while ((end = socket.inbox_.find("\r\n\r\n")) == std::string::npos) {
         if (socket.inbox_.size() > kHeaderBytesMax) { return std::unexpected(base + ": not a gateway"); }
-        if (auto filled = socket.fill(socket.inbox_.size() + 1); !filled) { return std::unexpected(filled.error()); }
+        if (auto filled = socket.fill(socket.inbox_.size() + 1); !filled) { return std::unexpected(base + ": " + filled.error()); }
     }
     const std::string head = socket.take(end + 4);
-    if (!head.starts_with("HTTP/1.1 101") || header_of(head, "Sec-WebSocket-Accept") != codec::websocket::accept_key(key)) {
-        return std::unexpected(base + ": " + head.substr(0, head.find("\r\n")));
+    if (!head.starts_with("HTTP/1.1 101")) { return std::unexpected(base + ": " + head.substr(0, head.find("\r\n"))); }
+    if (header_of(head, "Sec-WebSocket-Accept") != codec::websocket::accept_key(key)) {
+        return std::unexpected(base + ": not an answer to a WebSocket's handshake");
     }
+    socket.handshake_end_.reset();
     return socket;
 }
 
@@ -132,8 +141,15 @@ std::expected<void, std::string> ClientSocket::wait(short events) {
     curl_socket_t fd = CURL_SOCKET_BAD;
     curl_easy_getinfo(easy_.get(), CURLINFO_ACTIVESOCKET, &fd);
     pollfd entry{fd, events, 0};
-    // The gateway pings at most an hour apart; until then silence means nothing.
-    if (fd == CURL_SOCKET_BAD || poll(&entry, 1, -1) < 0) { return std::unexpected("the connection broke"); }
+    // Once it is open, silence means nothing: the gateway pings at most an hour apart.
+    int patience = -1;
+    if (handshake_end_) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(*handshake_end_ - std::chrono::steady_clock::now()).count();
+        patience = static_cast<int>(std::max<std::int64_t>(left, 0));
+    }
+    const int ready = fd == CURL_SOCKET_BAD ? -1 : poll(&entry, 1, patience);
+    if (ready == 0) { return std::unexpected("no answer to the handshake"); }
+    if (ready < 0 && errno != EINTR) { return std::unexpected("the connection broke"); }
     return {};
 }
 
