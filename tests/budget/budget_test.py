@@ -14,12 +14,12 @@ import os
 import pathlib
 import re
 import resource
+import select
 import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -60,6 +60,31 @@ def wait_for(client, word):
         heard += piece
 
 
+def line_of(process, pattern, seconds=30):
+    """What the process says that matches, as soon as it is said on its standard output."""
+    said, end = b"", time.monotonic() + seconds
+    while (found := re.search(pattern, said.decode(errors="replace"))) is None:
+        ready, _, _ = select.select([process.stdout], [], [], max(0, end - time.monotonic()))
+        piece = os.read(process.stdout.fileno(), 65536) if ready else b""
+        if not piece:
+            raise OSError(f"{process.args[0]} did not say {pattern}: " + said.decode(errors="replace"))
+        said += piece
+    return found
+
+
+def at_rest(measure, pause=0.2, seconds=10):
+    """A measure without an event that says when it is done, as memory: once it is the same twice in a row, within a page for each
+    connection in a hundred."""
+    last, end = measure(), time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(pause)
+        now = measure()
+        if abs(now - last) <= CONNECTIONS // 100 * resource.getpagesize():
+            return now
+        last = now
+    return last
+
+
 def free_port():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -69,39 +94,28 @@ def free_port():
 def bytes_on_a_cluster(binary):
     port = free_port()
     redis = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        line_of(redis, "eady to accept connections")
         return bytes_per_connection(binary, NODES, "--engine.type=redis", f"--redis.url=redis://127.0.0.1:{port}")
     finally:
         redis.kill()
         redis.wait()
+        redis.stdout.close()
 
 
 class Gateway:
     def __init__(self, binary, *arguments):
-        self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen([binary, "serve", "--dev", "--server.listen=127.0.0.1:0", "--server.admin=127.0.0.1:0",
-                                         "--server.shards=1", *arguments], stdout=self.log, stderr=subprocess.DEVNULL)
+                                         "--server.shards=1", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def port(self):
-        for _ in range(200):
-            self.log.seek(0)
-            found = re.search(r"public http://127\.0\.0\.1:(\d+)", self.log.read())
-            if found:
-                return int(found[1])
-            time.sleep(0.05)
-        raise OSError("the gateway did not say its port")
+        return int(line_of(self.process, r"public http://127\.0\.0\.1:(\d+)\n")[1])
 
     def end(self):
         self.process.kill()
         self.process.wait()
-        self.log.close()
+        self.process.stdout.close()
 
 
 def bytes_per_connection(binary, nodes=1, *cluster):
@@ -124,12 +138,11 @@ def bytes_per_connection(binary, nodes=1, *cluster):
         # The first ones pay for what all share.
         for _ in range(CONNECTIONS // 20 * nodes):
             wait_for(open_next(), b'"subscribed"')
-        before, paid = total(), len(clients)
+        before, paid = at_rest(total), len(clients)
         while len(clients) < CONNECTIONS + paid:
             for client in [open_next() for _ in range(50)]:
                 wait_for(client, b'"subscribed"')
-        time.sleep(1)
-        return (total() - before) / CONNECTIONS
+        return (at_rest(total) - before) / CONNECTIONS
     finally:
         for client in clients:
             client.close()
