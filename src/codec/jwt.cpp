@@ -211,14 +211,14 @@ std::expected<Claims, Error> verify(std::string_view token, const std::vector<Ke
     if (!parts) { return refused("the token is not three parts with dots between them"); }
     // The tokens of one issuer begin alike: what was read last is not read again.
     thread_local std::string last_text;
-    thread_local Header last;
-    if (last_text != parts->header) {
+    thread_local std::optional<Header> last; // Null: none was read, and the empty text stands for none.
+    if (!last || last_text != parts->header) {
         auto read = read_header(parts->header);
         if (!read) { return std::unexpected(read.error()); }
         last_text = parts->header;
         last = std::move(*read);
     }
-    const Header& header = last;
+    const Header& header = *last;
     const auto signature = decode_base64url(parts->signature);
     if (!signature || signature->empty()) { return refused("the token's signature is not base64url"); }
 

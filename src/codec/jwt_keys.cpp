@@ -235,7 +235,9 @@ EVP_MAC_CTX* begun(const Row& wanted, std::string_view secret) {
     }
     OPENSSL_cleanse(keyed.secret.data(), keyed.secret.size());
     keyed.secret = secret;
-    return EVP_MAC_init(keyed.context.get(), octets(secret), secret.size(), nullptr) == 1 ? keyed.context.get() : nullptr;
+    if (EVP_MAC_init(keyed.context.get(), octets(secret), secret.size(), nullptr) == 1) { return keyed.context.get(); }
+    keyed.context.reset();                   // It may still know the secret before.
+    return nullptr;
 }
 
 std::string hmac(Algorithm algorithm, std::string_view secret, std::string_view text) {

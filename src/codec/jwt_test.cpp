@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "codec/base64.h"
 #include "codec/jwt_keys.h"
 
@@ -71,6 +73,15 @@ TEST(Jwt, RefusesATokenWithoutASignatureWhateverItCallsThat) {   // T1
     EXPECT_EQ(outcome(with_header(R"({"typ":"JWT"})")), "unauthenticated");
     EXPECT_EQ(outcome(with_header(R"({"alg":null})")), "unauthenticated");
     EXPECT_EQ(outcome(with_header(R"({"alg":["HS256"]})")), "unauthenticated");
+}
+
+// What was read last is remembered by each thread, and a thread that has read none remembers nothing.
+TEST(Jwt, RefusesATokenWithoutAHeaderOnAFreshThread) {
+    std::string told;
+    std::thread([&] { told = outcome(with_header("")); }).join();
+    EXPECT_EQ(told, "unauthenticated");
+    EXPECT_EQ(outcome(signed_as(R"({"sub":"ada"})")), "ok");
+    EXPECT_EQ(outcome(with_header("")), "unauthenticated");
 }
 
 TEST(Jwt, LetsTheKeyDecideTheAlgorithm) {   // T3
