@@ -151,7 +151,13 @@ void Partition::on_answer(Answered& answer) {
         }
         case Kind::meta:
             --metas_;
-            if (value != nullptr && !value->elements.empty()) { on_meta(pending, *value); }
+            if (value != nullptr && !value->elements.empty()) {
+                on_meta(pending, *value);
+                return;
+            }
+            // Refused or lost: these were not looked at, and the counters need not move again.
+            if (pending.looks.find_first_not_of('l') != std::string::npos) { members_looks_.owe(); }
+            if (pending.looks.find_first_not_of('m') != std::string::npos) { log_looks_.owe(); }
             return;
         case Kind::holders: {
             Channel* channel = find(pending.wire);

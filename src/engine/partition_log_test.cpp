@@ -75,6 +75,7 @@ class PartitionLog : public PartitionRig {
     std::vector<Entry> log_;                 // Offset 1 first.
     int reads_ = 0;                          // Of the log, so far.
     std::string looks_;                      // At what, so far.
+    int refused_looks_ = 0;                  // The next ones.
 
  private:
     static std::string body(const std::string& id) {
@@ -91,6 +92,10 @@ class PartitionLog : public PartitionRig {
         if (is(words, scripts::reg())) { return lease("OK", "0"); }
         if (is(words, scripts::apply())) { return lease("OK", words[6]); }
         if (is(words, scripts::meta())) {
+            if (refused_looks_ > 0) {
+                --refused_looks_;
+                return "-BUSY Redis is busy running a script\r\n";
+            }
             std::string out;
             for (std::size_t i = 5; i + 1 < words.size(); i += 2) {
                 looks_ += words[i + 1];
@@ -199,6 +204,18 @@ TEST_F(PartitionLog, ALogThatWasRolledBackToWhatWasDeliveredGoesOn) {
     heard();
     pass(500ms);
     EXPECT_THAT(heard(), ElementsAre("2", "3"));
+}
+
+TEST_F(PartitionLog, ALookThatWasRefusedIsMadeAgain) {
+    listen();
+    pass(5s);
+    looks_.clear();
+    refused_looks_ = 2;
+    ++counter_;
+    ++members_;
+    pass(5s);
+    EXPECT_EQ(refused_looks_, 0);
+    EXPECT_EQ(looks_, "m");
 }
 
 TEST_F(PartitionLog, LooksAtWhatMovedAlone) {
