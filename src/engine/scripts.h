@@ -25,7 +25,7 @@ const Script& holders();
 // ARGV: 1 to keep logs alive or 0, then for each channel: channel, what of it (m members, l log, b both)
 // -> {fields: of each channel epoch, version, digest with m, and log epoch, offset, id with l}
 const Script& meta();
-// ARGV: publish command, channel, id, body, except, size, ttl ms, epoch, key ("": none), key ttl ms, announce
+// ARGV: publish command, channel, id, body, except, size, ttl ms, epoch, key ("": none), key ttl ms
 // -> {duplicate 0|1, id, epoch, offset}
 const Script& publish();
 // ARGV: channel, from (offset, inclusive), to ("+" or offset), count, reverse 0|1, size, epoch
