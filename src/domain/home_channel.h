@@ -14,11 +14,10 @@
 #include "domain/mail.h"
 #include "domain/presence_holders.h"
 #include "domain/presence_view.h"
+#include "domain/settings.h"
 #include "domain/typing.h"
 
 namespace starling::domain {
-
-constexpr std::uint32_t kShardsMax = 256;    // As server.shards may say.
 
 // How far the home hears of the channel: `told` by Listening, `ready` once the members that follow it are in.
 enum class Hearing : std::uint8_t { off, asked, told, ready };

@@ -13,6 +13,8 @@
 
 namespace starling::domain {
 
+inline constexpr std::uint32_t kShardsMax = 256;   // Of a node: the home of a channel has a bit for each.
+
 enum class Right : std::uint8_t { subscribe = 1, publish = 2, presence = 4, typing = 8, history = 16 };
 using Rights = std::uint8_t;           // A set of Right.
 inline constexpr Rights kAllRights = 31;

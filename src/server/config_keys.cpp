@@ -16,7 +16,7 @@ constexpr std::int64_t kMega = 1'048'576;
 constexpr auto kKeys = std::to_array<ConfigKey>({
     {"server.listen", AT(server.listen), "public listener; port 0: any free one, printed"},
     {"server.admin", AT(server.admin), "health and metrics, for the operator alone"},
-    {"server.shards", AT(server.shards), "threads that serve connections; 0: one a core", 0, 256},
+    {"server.shards", AT(server.shards), "threads that serve connections; 0: one a core", 0, domain::kShardsMax},
     {"server.allowed_origins", AT(server.allowed_origins), "origins of pages that may connect; empty: the gateway's own host"},
     {"server.tls.certificate", AT(server.certificate), "PEM file with the chain; empty: no TLS"},
     {"server.tls.key", AT(server.certificate_key), "PEM file with the private key"},

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <mutex>
 #include <thread>
@@ -294,7 +295,7 @@ int run_gateway(const ConfigSources& sources, const Config& config) {
     std::string resume_secret = make_resume_secret(config);
     auto runtime = make_runtime(config, resume_secret);
     if (!runtime) { return fail(runtime.error()); }
-    const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+    const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1U, domain::kShardsMax);
     const std::size_t shards = config.server.shards > 0 ? static_cast<std::size_t>(config.server.shards) : cores;
     log::start(log::parse_level(config.server.log_level).value_or(log::Level::info));
     const int code = Node(sources, std::move(*runtime), std::move(resume_secret), shards).run();
