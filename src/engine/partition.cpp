@@ -30,7 +30,7 @@ void Partition::eval(Pending pending, const Script& script, std::vector<std::str
 }
 
 void Partition::start() {
-    last_answer_ = now();                    // Contact is owed from now on.
+    last_answer_ = began_ = now();           // Contact is owed from now on.
     next_beat_ = next_tick_ = now();
 }
 
@@ -52,6 +52,14 @@ void Partition::lost_data(Instant since) {
     for (auto& channel : channels_) {
         if (channel) { channel->view.on_loss(lost_since_, *lost_until_); }
     }
+}
+
+// R3, too: who has just begun does not know whether Redis lost data a moment before, and a later incarnation is the sign of it
+// that others give: nodes that hold whom it sees may not have said so again.
+void Partition::heed(std::string_view iid) {
+    if (!heeds_until_ || node_of(iid) == settings_.node_id || iid.ends_with(".1")) { return; }
+    if (now() < *heeds_until_) { lost_data(began_); }
+    heeds_until_.reset();
 }
 
 bool Partition::cut_off() const {

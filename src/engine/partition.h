@@ -239,6 +239,7 @@ class Partition {
     // partition.cpp
     void discontinuity();
     void lost_data(Instant since);
+    void heed(std::string_view iid);
     bool cut_off() const;
     bool blind() const;
     bool blind(const Channel& channel) const { return blind() || channel.state != Channel::State::live; }
@@ -333,6 +334,8 @@ class Partition {
     Instant settled_at_{};                   // Of the last discontinuity.
     Instant lost_since_{};                   // R3: Redis lost data not before ...
     std::optional<Instant> lost_until_;      // ... and who is missing may be stated until.
+    Instant began_{};
+    std::optional<Instant> heeds_until_ = Instant::max();   // For the hold time after the first lease.
     bool reach_told_ = true;
 
     // Own lease.

@@ -284,6 +284,7 @@ void Partition::try_live(Channel& channel) {
 }
 
 void Partition::on_delta(Channel& channel, Delta& delta) {
+    heed(delta.iid);
     domain::MembersChanged changes;
     const View::Step step = channel.view.on_delta(delta, settings_, now(), changes);
     if (step == View::Step::duplicate) { return; }

@@ -79,6 +79,7 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     }
     if (flight.kind == Flight::Kind::reg) {
         state_ = State::live;
+        if (!registered_) { heeds_until_ = now() + settings_.hold(); }
         registered_ = true;
         oseq_ = to_number(words[1].text);
         next_beat_ = now() + settings_.heartbeat;
@@ -123,6 +124,7 @@ void Partition::on_leases(const codec::resp::Value& list) {
     for (std::size_t i = 0; i + 4 < list.elements.size(); i += 5) {
         const std::string& iid = list.elements[i].text;
         there.insert(iid);
+        heed(iid);
         Lease& lease = leases_[iid];
         const std::int64_t o = to_number(list.elements[i + 1].text);
         if (lease.o != -1 && o > lease.o) { lease.rose = now(); }

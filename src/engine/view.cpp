@@ -46,6 +46,13 @@ void View::release(Row& row) {
     rare_->until.erase(rare_->until.find(row.user.view()));
 }
 
+// R4. Whoever is told as gone, be it by the chain, by a snapshot after a break of it, or because nobody said otherwise for
+// the hold time: a failover may have lost that removal.
+void View::bury(std::string_view user, const ClusterSettings& settings, Instant now) {
+    rare().tombstones[std::string(user)] = now;
+    check_at(now + settings.tombstone);
+}
+
 void View::trim() {
     if (rare_ && rare_->until.empty() && rare_->tombstones.empty() && !rare_->doubted_until && rare_->left_epochs.empty()) { rare_.reset(); }
 }
@@ -64,8 +71,7 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
         const auto hash = static_cast<std::int64_t>(op.record.hash);
         if (op.kind == 'L') {
             digest_ -= hash;
-            rare().tombstones[op.user] = now;
-            check_at(now + settings.tombstone);
+            bury(op.user, settings, now);
             if (row == nullptr) { continue; }
             if (row->doubted && rare_->doubted_until && row->shown) {
                 // R3: a node that held the user, too, may not have said so again since Redis lost its word.
@@ -147,7 +153,10 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
             hold(row, suspect ? now + settings.hold() : *doubted_until());
             return false;
         }
-        if (row.shown) { out.leaves.emplace_back(row.user.view()); }
+        if (row.shown) {
+            out.leaves.emplace_back(row.user.view());
+            bury(row.user.view(), settings, now);
+        }
         release(row);
         return true;
     });
@@ -281,6 +290,7 @@ void View::on_deadline(const ClusterSettings& settings, Instant now, domain::Mem
         row.timed = false;
         if (!row.in_redis) {                 // Held long enough: whoever had it would have said so.
             out.leaves.push_back(timed.first);
+            bury(timed.first, settings, now);
             members_.erase(timed.first);
         } else {                             // Unconfirmed long enough, and Redis still has it.
             row.shown = true;

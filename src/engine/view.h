@@ -88,7 +88,7 @@ class View {
     };
     struct Rare {
         std::map<std::string, Instant, std::less<>> until;        // Of rows that are timed.
-        std::map<std::string, Instant, std::less<>> tombstones;   // Removed by the chain, when.
+        std::map<std::string, Instant, std::less<>> tombstones;   // Told as gone, when.
         bool doubts_all = false;             // Newcomers, too.
         // The end of the hold time after a suspect snapshot; it does not pass while the node is blind (on_deadline).
         std::optional<Instant> doubted_until;
@@ -105,6 +105,7 @@ class View {
     void check_at(Instant at) { rare().check = rare().check ? std::min(*rare().check, at) : at; }
     void hold(Row& row, Instant until);
     void release(Row& row);                  // Its time is nothing any more.
+    void bury(std::string_view user, const ClusterSettings& settings, Instant now);
     void trim();                             // Gives back what is rare, and over.
     void follow(const ChainPosition& position);
     bool was_in(std::string_view epoch) const;

@@ -115,6 +115,25 @@ TEST_F(ViewTest, ASuspectSnapshotDoesNotBringBackWhoWasRemoved) {
     EXPECT_THAT(told(), ElementsAre("+ada"));
 }
 
+// A removal that was learned from a snapshot, after a break of the chain, may be lost as well as any other.
+TEST_F(ViewTest, ASuspectSnapshotDoesNotBringBackWhomAnotherSnapshotLacked) {
+    snapshot(5, {"ada", "bob"});
+    snapshot(9, {"bob"});
+    told();
+    snapshot(8, {"ada", "bob"}, true);
+    EXPECT_THAT(told(), IsEmpty());
+    EXPECT_THAT(view_.unconfirmed(10), ElementsAre("ada"));
+}
+
+TEST_F(ViewTest, NorWhoWasHeldInVain) {
+    snapshot(5, {"ada"});
+    snapshot(1, {}, true, "other");
+    pass(settings_.hold());
+    EXPECT_THAT(told(), ElementsAre("+ada", "-ada"));
+    snapshot(6, {"ada"}, true, "e");         // An older world is back.
+    EXPECT_THAT(told(), IsEmpty());
+}
+
 TEST_F(ViewTest, WhatIsNeverConfirmedAndNeverRemovedComesBackInTheEnd) {
     step(1, "J", "ada");
     step(2, "L", "ada");
