@@ -1,0 +1,146 @@
+// Rules that hardly any seed of the simulator needs (docs/decisions/0015): the story of each with the rule and without it.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/partition_rig.h"
+
+namespace starling::engine {
+namespace {
+
+using testing::Contains;
+using testing::IsEmpty;
+using testing::Not;
+
+// A server that answers at once, and keeps what was written: "+ada", "lada", "-ada".
+class PartitionRules : public PartitionRig {
+ protected:
+    explicit PartitionRules(Ablation off = {}) : PartitionRig(with(off)) {}
+    static ClusterSettings with(Ablation off) {
+        ClusterSettings out = one_partition();
+        out.off = off;
+        return out;
+    }
+    void enter(const std::string& user) { call(domain::Enter{{0, "a"}, user, {}, {}}); }
+    // Her last connection broke 4.6 s ago, so her linger ends in 0.4 s.
+    void let_ada_linger() {
+        enter("ada");
+        call(domain::Exit{{0, "a"}, "ada", domain::Departure::broken});
+        pass(4600ms);
+        ASSERT_THAT(written_, Contains("lada"));
+        ASSERT_THAT(written_, Not(Contains("-ada")));
+    }
+    void cut() {
+        close_links();
+        pass(500ms);
+    }
+    // A turn, then none for so long: more than one heartbeat, and no silence yet.
+    void sleep() {
+        enter("bob");
+        instant_ += 1050ms;
+        cluster_.on_deadline(now(), out_);
+        run();
+    }
+    // Another node, by how often it has written.
+    void other(const std::string& o) { others_ = {Rig::bulk("m.1"), Rig::bulk(o), Rig::bulk("live"), Rig::bulk("m"), Rig::bulk("1/1000/8500/5000/2")}; }
+
+    void serve(LinkId link, Rig::Peer& peer, const Words& words) override {
+        if (served_as_usual(link, peer, words)) { return; }
+        if (is(words, scripts::reg())) {
+            give(link, lease("OK", "0"));
+        } else if (is(words, scripts::apply())) {
+            std::vector<std::string> positions;
+            for (std::size_t i = 10; i < words.size(); i += 2 + 6 * std::stoul(words[i + 1])) {
+                positions.push_back(Rig::bulk("epoch"));
+                positions.push_back(Rig::bulk("1"));
+                for (std::size_t at = i + 2; at < i + 2 + 6 * std::stoul(words[i + 1]); at += 6) {
+                    written_.push_back(words[at] + words[at + 1]);
+                    if (words[at] == "+") { digest_ += std::stoll(words[at + 2]); }
+                    if (words[at] == "-") { digest_ -= std::stoll(words[at + 2]); }
+                }
+            }
+            give(link, lease("OK", words[6], positions));
+        } else if (is(words, scripts::reap())) {
+            reaped_.push_back(words[5]);
+            give(link, Rig::list({Rig::bulk("MOVED")}));
+        } else if (is(words, scripts::meta())) {
+            give(link, Rig::list({Rig::bulk("")}));
+        } else {
+            ASSERT_TRUE(is(words, scripts::snap())) << words[1];
+            give(link, snapshot(words, "", "0", ""));
+        }
+    }
+
+    std::vector<std::string> written_, reaped_;
+};
+
+template <bool Ablation::* kRule>
+class PartitionWithout : public PartitionRules {
+ protected:
+    PartitionWithout() : PartitionRules(off()) {}
+    static Ablation off() {
+        Ablation out;
+        out.*kRule = true;
+        return out;
+    }
+};
+using PartitionWithoutR7 = PartitionWithout<&Ablation::r7>;
+using PartitionWithoutR8 = PartitionWithout<&Ablation::r8>;
+using PartitionWithoutR10 = PartitionWithout<&Ablation::r10>;
+
+// R7. She may be back on a node that this one could not hear.
+TEST_F(PartitionRules, NoLingerRunsOutJustAfterACut) {
+    let_ada_linger();
+    cut();
+    pass(1s);
+    EXPECT_THAT(written_, Not(Contains("-ada")));
+    pass(3s);                                // Settled.
+    EXPECT_THAT(written_, Contains("-ada"));
+}
+
+TEST_F(PartitionWithoutR7, ALingerRunsOutJustAfterACut) {
+    let_ada_linger();
+    cut();
+    pass(1s);
+    EXPECT_THAT(written_, Contains("-ada"));
+}
+
+// R10. What came during the sleep lies unread still.
+TEST_F(PartitionRules, NoLingerRunsOutJustAfterASleep) {
+    let_ada_linger();
+    sleep();
+    EXPECT_THAT(written_, Not(Contains("-ada")));
+    pass(3s);
+    EXPECT_THAT(written_, Contains("-ada"));
+}
+
+TEST_F(PartitionWithoutR10, ALingerRunsOutJustAfterASleep) {
+    let_ada_linger();
+    sleep();
+    EXPECT_THAT(written_, Contains("-ada"));
+}
+
+// R8. A node that the same fault cut off gets its time to say that it is there.
+TEST_F(PartitionRules, NobodyIsReapedJustAfterACut) {
+    other("7");
+    pass(8400ms);
+    cut();
+    pass(1200ms);
+    EXPECT_THAT(reaped_, IsEmpty());
+    other("8");
+    pass(7s);
+    EXPECT_THAT(reaped_, IsEmpty());
+    pass(4s);                                // It does not.
+    EXPECT_THAT(reaped_, Contains("m.1"));
+}
+
+TEST_F(PartitionWithoutR8, WhoWasCutOffTooIsReaped) {
+    other("7");
+    pass(8400ms);
+    cut();
+    pass(1200ms);
+    EXPECT_THAT(reaped_, Contains("m.1"));
+}
+
+}  // namespace
+}  // namespace starling::engine
