@@ -213,7 +213,7 @@ class Partition {
     struct Lease {
         std::int64_t o = -1;
         Instant since{};                     // First of my reads, without a hole, that found this o.
-        Instant rose{};                      // The last of my reads that found a higher o than the one before.
+        Instant rose{};                      // The last of my reads after which the next one found a higher o.
         std::string state, address, constants;
         bool reaping = false;
     };

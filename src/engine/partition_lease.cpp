@@ -119,6 +119,7 @@ void Partition::on_leases(const codec::resp::Value& list) {
     const bool hole = !last_look_ || now() - *last_look_ > settings_.stale_after();
     // Who is new must fit to those who are there, not they to it.
     const bool first = !last_look_;
+    const Instant before = last_look_.value_or(now());
     last_look_ = now();
     std::set<std::string> there;
     for (std::size_t i = 0; i + 4 < list.elements.size(); i += 5) {
@@ -127,7 +128,7 @@ void Partition::on_leases(const codec::resp::Value& list) {
         heed(iid);
         Lease& lease = leases_[iid];
         const std::int64_t o = to_number(list.elements[i + 1].text);
-        if (lease.o != -1 && o > lease.o) { lease.rose = now(); }
+        if (lease.o != -1 && o > lease.o) { lease.rose = before; }
         if (lease.o != o || hole || lease.state != list.elements[i + 2].text) {
             if (lease.o == -1 || lease.state != list.elements[i + 2].text) { peers_changed_ = true; }
             lease.o = o;
