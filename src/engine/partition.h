@@ -17,6 +17,7 @@
 #include "base/slot_index.h"
 #include "base/sorted.h"
 #include "engine/engine.h"
+#include "engine/log_end.h"
 #include "engine/view.h"
 
 namespace starling::engine {
@@ -109,23 +110,6 @@ class Partition {
         std::uint64_t acknowledged = 0;
         std::size_t bytes = 0;
         Instant until{};
-    };
-    // The end of the log as delivered.
-    struct LogEnd {
-        ShortText epoch, id;
-        std::uint64_t offset = 0;
-        bool known = false;
-        explicit operator bool() const { return known; }
-        Position get() const { return {std::string(epoch.view()), offset, std::string(id.view())}; }
-        std::optional<Position> told() const { return known ? std::optional(get()) : std::nullopt; }
-        bool is(std::string_view of_epoch, std::uint64_t at, std::string_view of_id) const {
-            return known && offset == at && epoch == of_epoch && id == of_id;
-        }
-        bool is(const Position& other) const { return is(other.epoch, other.offset, other.id); }
-        void set(const std::optional<Position>& position) {
-            *this = {};
-            if (position) { *this = {ShortText(position->epoch), ShortText(position->id), position->offset, true}; }
-        }
     };
     using Names = std::set<std::string, std::less<>>;
     // There is one for each channel on each of its nodes, and for each user: what most of them do not need at a time lies apart.

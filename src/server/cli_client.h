@@ -25,8 +25,8 @@ Done publish_message(const Config& config, const ClientRequest& request);
 // Prints each frame with a message, one a line, until the gateway ends the connection.
 Done tail_channel(const Config& config, const ClientRequest& request);
 
-// Whether a gateway answers /health/live there.
 enum class HttpScheme : std::uint8_t { http, https };
+// Whether a gateway answers /health/live there.
 bool is_alive(HttpScheme scheme, Endpoint endpoint);
 
 }  // namespace starling::server
