@@ -240,16 +240,23 @@ void Partition::on_answer(Answered& answer) {
     }
 }
 
-// What the views hold or doubt, and whose time is over; the rest stays on the list.
+// What the views hold or doubt, and whose time is over.
 void Partition::run_views() {
-    views_due_ = Instant::max();
-    for (const auto& wire : std::exchange(timed_views_, {})) {
-        Channel* channel = find(wire);
-        if (channel == nullptr) { continue; }
+    while (!timed_views_.empty() && timed_views_.begin()->first <= now()) {
+        Channel& channel = *channels_[timed_views_.begin()->second];
         domain::MembersChanged changes;
-        channel->view.on_deadline(settings_, now(), changes);
-        tell_members(*channel, std::move(changes));
+        channel.view.on_deadline(settings_, now(), changes);
+        set_view_due(channel, channel.view.next_deadline().value_or(Instant::max()));
+        tell_members(channel, std::move(changes));
     }
+}
+
+void Partition::set_view_due(Channel& channel, Instant at) {
+    if (at == channel.view_due) { return; }
+    const std::uint32_t slot = *slot_of(channel.wire);
+    timed_views_.erase({channel.view_due, slot});
+    if (at != Instant::max()) { timed_views_.emplace(at, slot); }
+    channel.view_due = at;
 }
 
 bool Partition::ended() const {
@@ -263,9 +270,9 @@ std::optional<Instant> Partition::next_deadline() const {
     Instant next = next_tick_;
     if (up_ && state_ == State::live && !flight_) { next = std::min(next, next_beat_); }
     if (up_ && !to_sync_.empty() && syncing_ == 0) { next = std::min(next, syncs_from_); }
-    if (!lingers_.empty() && !blind()) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
+    if (!lingers_.empty() && !blind() && !flight_) { next = std::min(next, std::max(lingers_.begin()->first, now() + 1ms)); }
     // R13: what is held does not run out while this node cannot hear that it is stated anew.
-    if (!blind()) { next = std::min(next, views_due_); }
+    if (!timed_views_.empty() && !blind()) { next = std::min(next, timed_views_.begin()->first); }
     return next;
 }
 
@@ -277,10 +284,10 @@ void Partition::on_deadline() {
     consider_reach();
     if (flight_ && flight_->token == 0) { send(Flight(std::move(*flight_))); }
     if (!blind()) {
-        if (now() >= views_due_) { run_views(); }
+        run_views();
         if (lost_until_ && now() >= *lost_until_) { lost_until_.reset(); }
     }
-    run_out_lingers();
+    if (!up_ || state_ != State::live) { run_out_lingers(); }   // Else pump() does.
     // A chain that does not reach what its snapshot promised has lost something.
     for (const auto& wire : std::set<std::string>(catching_up_)) {
         Channel* channel = find(wire);

@@ -78,7 +78,7 @@ class Partition {
         bool held = false, lingering = false;
         bool acked = false;                  // Redis has it, under the present incarnation.
         bool stated = false;                 // Redis had it once: its record is the view's.
-        bool linger_unsaid = false;
+        bool linger_unsaid = false, linger_due = false;   // Stands in unsaid_; goes with the next call.
         Instant lingers_until{};
         std::int64_t connected_at = 0;
         struct Rare {
@@ -122,6 +122,7 @@ class Partition {
         bool told_blind = false;             // ... without knowing the log.
         bool suspect = false;                // R3: the next snapshot is.
         Instant since{};                     // When the state began.
+        Instant view_due = Instant::max();   // Not later than the view's own deadline.
         domain::HistoryLimits log;
         // Members.
         View view;
@@ -178,7 +179,7 @@ class Partition {
     struct Op {
         std::string user;
         char kind = '+';
-        std::uint64_t serial = 0;
+        std::uint64_t serial = 0;            // Of the data; of `l`, when the linger ends.
         std::uint64_t hash = 0;
     };
     // The one call of the writer that has no answer yet; sent again with the same oseq until it has.
@@ -230,6 +231,7 @@ class Partition {
     bool log_in_doubt(const Channel& channel) const;
     void consider_reach();
     void run_views();
+    void set_view_due(Channel& channel, Instant at);
 
     // partition_lease.cpp
     void on_lease_answer(Flight& flight, const codec::resp::Value& value);
@@ -252,6 +254,8 @@ class Partition {
     void tell_if_entered(Channel& channel, const std::string& user, Own& own);
     void tell_entered(Channel& channel, const std::string& user, Own& own);
     void run_out_lingers();
+    void owe_linger(const Channel& channel, Own& own);
+    void say_lingers();
     std::vector<std::string> operation(Channel& channel, const std::string& user, Op& op);
     void fill(Flight& flight);
 
@@ -337,6 +341,9 @@ class Partition {
     std::set<std::string> dirty_channels_;
     std::string pumped_;                     // The channel of the last call.
     std::set<std::pair<Instant, std::pair<std::string, std::string>>> lingers_;
+    std::deque<std::pair<std::string, std::string>> unsaid_;   // Who began to linger, in this order: channel and user ...
+    static constexpr std::uint32_t kLingersSaidMax = 16;       // ... of whom so many are said in a heartbeat,
+    std::uint32_t lingers_to_say_ = kLingersSaidMax;           // and so many may be before the next one.
 
     // The others.
     std::map<std::string, Lease> leases_;
@@ -372,11 +379,10 @@ class Partition {
     std::set<std::string> stale_listens_;    // Listening is owed.
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
-    std::set<std::string> kept_;             // With a log kept in memory.
+    std::deque<std::pair<Instant, std::string>> kept_;   // Until when a log was kept in memory, and of which channel.
     std::set<std::string> unconfirmed_;      // With members whom R4 hides.
     std::set<std::string> idle_;             // Perhaps nobody wants them any more.
-    std::set<std::string> timed_views_;      // With a deadline ...
-    Instant views_due_ = Instant::max();     // ... none of them before this.
+    std::set<std::pair<Instant, std::uint32_t>> timed_views_;   // Slots of channels whose views have a deadline, by `view_due`.
 
     std::uint64_t serial_ = 0, sync_serial_ = 0, read_serial_ = 0, update_serial_ = 0;
     std::map<Token, Pending> pending_;

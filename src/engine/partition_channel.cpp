@@ -56,7 +56,7 @@ void Partition::want(Channel& channel) {
     if (channel.state != Channel::State::idle) { redis_.unsubscribe(channel_key(channel.wire), now_, out_->actions); }
     dirty_channels_.erase(channel.wire);
     stale_listens_.erase(channel.wire);
-    timed_views_.erase(channel.wire);
+    set_view_due(channel, Instant::max());
     catching_up_.erase(channel.wire);
     const std::uint32_t slot = *slot_of(channel.wire);
     channel_index_.erase(hash64(channel.wire, hash_seed), slot);
@@ -91,6 +91,7 @@ void Partition::on(domain::Unlisten&, const std::string& wire) {
     channel->listened = false;
     channel->chain = {};
     channel->recent = {};
+    channel->kept.reset();
     if (channel->reading) { channel->reading->early.clear(); }
     stale_listens_.erase(wire);
     want(*channel);
@@ -110,10 +111,7 @@ void Partition::tell_listening(Channel& channel, bool stale) {
 }
 
 void Partition::tell_members(Channel& channel, domain::MembersChanged changes) {
-    if (const auto due = channel.view.next_deadline()) {
-        timed_views_.insert(channel.wire);
-        views_due_ = std::min(views_due_, *due);
-    }
+    if (const auto due = channel.view.next_deadline(); due && *due < channel.view_due) { set_view_due(channel, *due); }
     if (!channel.told || (changes.joins.empty() && changes.updates.empty() && changes.leaves.empty())) { return; }
     changes.channel = channel.ref();
     tell(std::move(changes));

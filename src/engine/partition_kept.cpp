@@ -21,7 +21,7 @@ void Partition::keep(Channel& channel, const domain::History& log, std::uint64_t
     for (const Message& message : log.messages()) { bytes += message.data.size() + sizeof message; }
     if (bytes > Kept::kBytesMax) { return; }
     channel.kept = std::make_unique<Kept>(Kept{log, acknowledged, bytes, now() + kKeptFor});
-    kept_.insert(channel.wire);
+    kept_.emplace_back(channel.kept->until, channel.wire);
 }
 
 // What it cannot continue the log itself is asked for: it may reach further back, or be another one by now.
@@ -35,13 +35,10 @@ bool Partition::answer_from_kept(Channel& channel, const domain::Read& read) {
 }
 
 void Partition::forget_kept() {
-    std::erase_if(kept_, [&](const std::string& wire) {
-        Channel* channel = find(wire);
-        if (channel == nullptr || !channel->kept) { return true; }
-        if (channel->listened && now() < channel->kept->until) { return false; }
-        channel->kept.reset();
-        return true;
-    });
+    for (; !kept_.empty() && kept_.front().first <= now(); kept_.pop_front()) {
+        Channel* channel = find(kept_.front().second);
+        if (channel != nullptr && channel->kept && channel->kept->until <= now()) { channel->kept.reset(); }
+    }
 }
 
 }  // namespace starling::engine

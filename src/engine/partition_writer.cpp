@@ -8,6 +8,12 @@
 
 namespace starling::engine {
 
+namespace {
+
+std::uint64_t serial_of(Instant at) { return static_cast<std::uint64_t>(at.time_since_epoch().count()); }
+
+}  // namespace
+
 void Partition::mark(Channel& channel, std::string_view user) {
     if (!channel.dirty) { channel.dirty = std::make_unique<Names>(); }
     channel.dirty->emplace(user);
@@ -22,7 +28,7 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
     const bool back = own.lingering;
     if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
     own.held = true;
-    own.lingering = own.linger_unsaid = false;
+    own.lingering = own.linger_due = false;
     if (own.rare_) {
         own.rare_->farewell.reset();
         own.rare_->lingers_since.reset();
@@ -81,8 +87,7 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
         own.lingering = true;
         own.lingers_until = now() + settings_.linger;
         lingers_.insert({own.lingers_until, {wire, call.user_id}});
-        own.linger_unsaid = own.acked && !settings_.off.r6;
-        if (own.linger_unsaid) { mark(*channel, call.user_id); }
+        if (own.acked) { owe_linger(*channel, own); }
         // R9: who does not answer in doubt was gone when the others gave this node up; nothing is left to linger for.
         if (state_ == State::doubting && !settings_.off.r9) { own.stated = false; }
     } else {
@@ -129,15 +134,42 @@ void Partition::drop(Channel& channel, const std::string& user) {
     idle_.insert(channel.wire);
 }
 
-// R7: nobody leaves while this node may have missed that the user is back elsewhere.
+// R6: a farewell elsewhere ends this linger only if its node has heard of it.
+void Partition::owe_linger(const Channel& channel, Own& own) {
+    if (settings_.off.r6 || own.linger_unsaid) { return; }
+    own.linger_unsaid = true;
+    unsaid_.emplace_back(channel.wire, own.user.view());
+}
+
+// Where nothing else waits, and so many a heartbeat: when thousands are cut off at once they come back at once, and that must
+// not wait for word of who lingers. Nobody is told wrong for the want of it; a leave elsewhere may be told as late as this linger ends.
+void Partition::say_lingers() {
+    while (lingers_to_say_ > 0 && !unsaid_.empty()) {
+        const auto [wire, user] = std::move(unsaid_.front());
+        unsaid_.pop_front();
+        Channel* channel = find(wire);
+        Own* own = channel == nullptr ? nullptr : channel->own.find(user);
+        if (own != nullptr) { own->linger_unsaid = false; }
+        if (own == nullptr || !own->lingering) { continue; }
+        own->linger_due = true;
+        mark(*channel, user);
+        --lingers_to_say_;
+    }
+}
+
+// R7: nobody leaves while this node may have missed that the user is back elsewhere. One call's worth, and a quarter of one where
+// others wait: who comes is told before who goes.
 void Partition::run_out_lingers() {
+    std::size_t room = flight_ ? 0 : dirty_channels_.empty() ? settings_.operations_max : std::max<std::size_t>(1, settings_.operations_max / 4);
     std::vector<std::pair<Instant, std::pair<std::string, std::string>>> over;
     for (const auto& linger : lingers_) {
         if (linger.first > now()) { break; }
         const Channel* channel = find(linger.second.first);
         // Whom Redis never heard of is not stated any more.
         const bool unsaid = !channel->own.find(linger.second.second)->acked;
-        if (unsaid || !blind(*channel) || settings_.off.r7) { over.push_back(linger); }
+        if (!unsaid && blind(*channel) && !settings_.off.r7) { continue; }
+        if (!unsaid && room-- == 0) { break; }
+        over.push_back(linger);
     }
     for (const auto& linger : over) {
         lingers_.erase(linger);
@@ -180,8 +212,9 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     } else if (own.wanted() && own.acked && own.peek().update) {
         op.kind = 'u';
         data = "1" + *own.peek().update;
-    } else if (own.lingering && own.linger_unsaid) {
+    } else if (own.lingering && std::exchange(own.linger_due, false)) {
         op.kind = 'l';
+        op.serial = serial_of(own.lingers_until);
     } else if (!own.wanted() && own.acked) {
         const auto& farewell = own.peek().farewell;
         op.kind = farewell ? 'c' : '-';
@@ -207,8 +240,14 @@ void Partition::pump() {
     flight.args = {publish_command(), iid_, std::to_string(oseq_ + 1), retired_ ? "drain" : "live", random_word(), random_word()};
     if (now() >= next_beat_) {
         flight.kind = Flight::Kind::beat;
+        lingers_to_say_ = kLingersSaidMax;
     } else {
+        run_out_lingers();
         fill(flight);
+        if (flight.groups.empty()) {
+            say_lingers();
+            fill(flight);
+        }
         if (flight.groups.empty()) {
             if (!retired_ || contributes() || now() < settled_at_) { return; }
             // The last linger is over: the lease ends with it (R12).
@@ -305,10 +344,12 @@ void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
             if (op.kind == '+') {
                 own.acked = own.stated = true;
                 digest_ += static_cast<std::int64_t>(op.hash);
-                own.linger_unsaid = own.lingering && !settings_.off.r6;
+                if (own.lingering) { owe_linger(*channel, own); }
             } else if (op.kind == 'l') {
-                own.linger_unsaid = false;
-                if (own.lingering) { own.rare().lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))}; }
+                // Not of a linger that has begun since.
+                if (own.lingering && op.serial == serial_of(own.lingers_until)) {
+                    own.rare().lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))};
+                }
             } else if (op.kind == '-' || op.kind == 'c') {
                 own.acked = false;
                 digest_ -= static_cast<std::int64_t>(op.hash);

@@ -24,6 +24,7 @@ class PartitionWriter : public PartitionRig {
     }
     void enter(const std::string& channel, const std::string& user) { call(Enter{{0, channel}, user, {}, {}}); }
     void leave(const std::string& channel, const std::string& user) { call(Exit{{0, channel}, user, Departure::clean}); }
+    void cut_off(const std::string& channel, const std::string& user) { call(Exit{{0, channel}, user, Departure::broken}); }
     // "2: a +ada +bob, b +ada" for each call that waits: its sequence, its channels and their operations.
     std::vector<std::string> asked() const {
         std::vector<std::string> out;
@@ -50,7 +51,7 @@ class PartitionWriter : public PartitionRig {
             positions.push_back(Rig::bulk("1"));
             for (std::size_t k = 0; k < count; ++k) {
                 const std::int64_t hash = std::stoll(words[i + 4 + 6 * k]);
-                digest_ += words[i + 2 + 6 * k] == "+" ? hash : -hash;
+                if (words[i + 2 + 6 * k] != "l") { digest_ += words[i + 2 + 6 * k] == "+" ? hash : -hash; }
             }
             i += 2 + 6 * count;
         }
@@ -126,6 +127,43 @@ TEST_F(PartitionWriter, NoCallIsLargerThanItsLimitAndNobodyWaitsForEver) {
     enter("b", "ada");
     answer();
     EXPECT_THAT(asked(), ElementsAre("3: b +ada, a +u4 +u5 +u6"));
+}
+
+TEST_F(PartitionWriter, WhoLingersIsSaidAfterWhoComes) {
+    enter("a", "ada");
+    answer();
+    enter("b", "bob");
+    cut_off("a", "ada");
+    enter("c", "cyd");
+    answer();
+    EXPECT_THAT(asked(), ElementsAre("3: c +cyd"));
+    answer();
+    EXPECT_THAT(asked(), ElementsAre("4: a lada"));
+    answer();
+    enter("a", "ada");                       // Back: nothing was withdrawn, so nothing is said.
+    EXPECT_THAT(asked(), IsEmpty());
+    cut_off("a", "ada");
+    EXPECT_THAT(asked(), ElementsAre("5: a lada"));
+}
+
+TEST_F(PartitionWriter, OfThousandsWhoAreCutOffOnlySomeAreSaidAtOnce) {
+    for (int i = 10; i < 40; ++i) { enter("a", "u" + std::to_string(i)); }
+    while (!asked().empty()) { answer(); }
+    for (int i = 10; i < 40; ++i) { cut_off("a", "u" + std::to_string(i)); }
+    std::size_t said = 0;
+    const auto say = [&] {
+        for (; !asked().empty(); answer()) { said += static_cast<std::size_t>(std::ranges::count(asked().front(), 'l')); }
+    };
+    say();
+    EXPECT_EQ(said, 16U);
+    pass(1100ms);                            // A beat later.
+    say();
+    EXPECT_EQ(said, 30U);
+    pass(4s);
+    enter("b", "ada");                       // Who comes need not wait for all who go.
+    EXPECT_THAT(asked(), ElementsAre("24: a -u10 -u11 -u12 -u13"));
+    answer();
+    EXPECT_THAT(asked(), ElementsAre("25: b +ada, a -u14"));
 }
 
 }  // namespace
