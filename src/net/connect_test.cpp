@@ -2,12 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <thread>
 
 #include "net/certificate_rig.h"
 #include "net/transport.h"
@@ -126,6 +129,53 @@ TEST(Connect, SpeaksTlsToAServerItCanVerify) {
     ends.transport.flush();
     ends.run(5s, [&] { return ends.received.size() == text.size() || ends.closed; });
     EXPECT_EQ(ends.received, text) << ends.reason;
+}
+
+// The last words and the end of the session in one packet, as a client sends them that says farewell and goes.
+TEST(Connect, WhatCameInFrontOfTheEndOfTlsIsRead) {
+    const Certificate certificate("IP:127.0.0.1");
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    transport.set_tls(1, *TlsContext::load(certificate.certificate, certificate.key));
+    std::jthread client([&] {
+        const int descriptor = ::socket(AF_INET, SOCK_STREAM, 0);
+        sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(*port), .sin_addr = {htonl(INADDR_LOOPBACK)}, .sin_zero = {}};
+        EXPECT_EQ(::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+        SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+        SSL* session = SSL_new(context);
+        SSL_set_fd(session, descriptor);
+        EXPECT_EQ(SSL_connect(session), 1);
+        const int cork = 1;
+        ::setsockopt(descriptor, IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
+        SSL_write(session, "farewell", 8);
+        SSL_shutdown(session);
+        ::shutdown(descriptor, SHUT_WR);
+        char answer[8] = {};
+        EXPECT_EQ(SSL_read(session, answer, sizeof answer), 3);
+        EXPECT_STREQ(answer, "bye");
+        SSL_free(session);
+        SSL_CTX_free(context);
+        ::close(descriptor);
+    });
+    std::string got;
+    bool closed = false;
+    for (int turns = 0; turns < 500 && !closed; ++turns) {
+        std::vector<Event> events;
+        transport.wait(10ms, events);
+        for (const Event& event : events) {
+            closed = closed || event.kind == Event::Kind::closed;
+            if (event.kind != Event::Kind::readable) { continue; }
+            const auto bytes = transport.read(event.connection);
+            got.append(bytes.data(), bytes.size());
+            EXPECT_TRUE(bytes.empty() || transport.read(event.connection).empty());
+            if (!bytes.empty()) { transport.send(event.connection, SharedBytes("bye")); }
+        }
+        transport.flush();
+    }
+    EXPECT_EQ(got, "farewell");
+    EXPECT_TRUE(closed);
+    EXPECT_EQ(transport.connection_count(), 0U);
 }
 
 TEST(Connect, RefusesACertificateOfSomebodyElse) {

@@ -165,6 +165,7 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
 }
 
 void Transport::wait(Duration timeout, std::vector<Event>& out) {
+    drop_ended();
     rearm();
     // Those that are still to be told are kept.
     std::erase_if(reasons_, [&](const auto& one) {
@@ -244,7 +245,7 @@ void Transport::forget(Connection& connection) {
 
 std::span<char> Transport::read(ConnectionId id) {
     Connection* connection = find(id);
-    if (connection == nullptr) { return {}; }
+    if (connection == nullptr || std::ranges::find(ended_, id) != ended_.end()) { return {}; }
     const ssize_t count = ::recv(connection->descriptor, buffer_.data(), buffer_.size(), 0);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) { return {}; }
     if (count <= 0) {
@@ -264,12 +265,22 @@ std::span<char> Transport::read(ConnectionId id) {
         queue(id, *connection, SharedBytes(ByteView(output)));
     }
     if (!alive) {
+        // What came in front of the end counts: it may be a farewell.
+        ended_.push_back(id);
+        if (plain_.empty()) { drop_ended(); }
+    }
+    return {plain_.data(), plain_.size()};
+}
+
+// Those whose TLS session is over, after what was said in answer to their last words.
+void Transport::drop_ended() {
+    for (const ConnectionId id : std::exchange(ended_, {})) {
+        Connection* connection = find(id);
+        if (connection == nullptr) { continue; }
         if (connection->outgoing) { reasons_[pack(id)] = connection->tls->failure(); }
         write_queue(id, *connection);
         drop(id, *connection);
-        return {};
     }
-    return {plain_.data(), plain_.size()};
 }
 
 // The first `count` bytes of buffer_, behind those that came before, without the header.

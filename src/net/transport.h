@@ -104,6 +104,7 @@ class Transport {
     bool on_written(ConnectionId id, Connection& connection, ssize_t written, int failure);
     void arm(ConnectionId id, Connection& connection);
     void drop(ConnectionId id, Connection& connection);
+    void drop_ended();
     std::span<char> take_proxy_header(ConnectionId id, Connection& connection, std::size_t count);
     void report_broken(std::vector<Event>& out);
     void touch(ConnectionId id, Connection& connection);
@@ -119,6 +120,7 @@ class Transport {
     std::vector<ConnectionId> swept_;        // Those in the ring's batch.
     std::vector<char> joined_;               // Frames that leave together, for the batch.
     std::vector<ConnectionId> rearming_;     // What epoll is to watch may have changed.
+    std::vector<ConnectionId> ended_;        // By TLS, in this turn.
     std::vector<ConnectionId> broken_;       // To be reported as closed.
     std::multimap<Instant, ConnectionId> closing_;
     std::vector<char> buffer_;
