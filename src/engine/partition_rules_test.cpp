@@ -67,10 +67,32 @@ class PartitionRules : public PartitionRig {
             give(link, Rig::list({Rig::bulk("")}));
         } else {
             ASSERT_TRUE(is(words, scripts::snap())) << words[1];
-            give(link, snapshot(words, "", "0", ""));
+            give(link, member_.empty() || words.size() != 8 || words[6] != "default/a" ? snapshot(words, "", "0", "") : only_member());
         }
     }
 
+    // What snap() answers for the one channel with its one member, at version 3.
+    std::string only_member() const {
+        const auto bulk = Rig::bulk;
+        return Rig::list({Rig::list({bulk("epoch"), bulk("3"), bulk("t3"), bulk("7"), bulk(""), bulk("0"), bulk(""), bulk("0"), ":1\r\n",
+                                     Rig::list({bulk(member_), bulk("7:1000:1:0:")})})});
+    }
+    // The member's removal, by another node.
+    std::string removal(const std::string& iid) const {
+        std::string out = "P";
+        for (const std::string& word : {std::string("epoch"), std::string("4"), std::string("t3"), std::string("t4"), iid}) { out += field(word); }
+        return out + "L" + field(member_) + field("7:1000:1:0:");
+    }
+    static std::string field(const std::string& word) { return std::to_string(word.size()) + ":" + word; }
+    std::vector<std::string> left() const {
+        std::vector<std::string> out;
+        for (const auto& event : told_) {
+            if (const auto* changed = std::get_if<domain::MembersChanged>(&event)) { out.insert(out.end(), changed->leaves.begin(), changed->leaves.end()); }
+        }
+        return out;
+    }
+
+    std::string member_;                     // Of the channel; empty: none.
     std::vector<std::string> written_, reaped_;
 };
 
@@ -140,6 +162,26 @@ TEST_F(PartitionWithoutR8, WhoWasCutOffTooIsReaped) {
     cut();
     pass(1200ms);
     EXPECT_THAT(reaped_, Contains("m.1"));
+}
+
+// R3. A later incarnation of another node may mean that Redis lost data just before this one began: whom it sees may be held by a
+// node that has not said so again, and be removed by one that has. (Sim seed 303165.)
+TEST_F(PartitionRules, ANewcomerHoldsWhoIsRemovedWhereAnotherBeganAnew) {
+    member_ = "bob";
+    call(domain::Listen{{0, "a"}, {.size = 0, .ttl = 0s}});
+    announce("st:" + make_tags(1)[0].insert(0, "{") + "}:c:default/a", removal("m.2"));
+    run();
+    EXPECT_THAT(left(), IsEmpty());
+    pass(10s);
+    EXPECT_THAT(left(), Contains("bob"));
+}
+
+TEST_F(PartitionRules, ANewcomerBelievesARemovalWhereNobodyBeganAnew) {
+    member_ = "bob";
+    call(domain::Listen{{0, "a"}, {.size = 0, .ttl = 0s}});
+    announce("st:" + make_tags(1)[0].insert(0, "{") + "}:c:default/a", removal("m.1"));
+    run();
+    EXPECT_THAT(left(), Contains("bob"));
 }
 
 }  // namespace
