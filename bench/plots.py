@@ -22,6 +22,7 @@ except ImportError:
 NAMES = {"cpu_s_per_million": "CPU seconds of the server for a million deliveries", "p50_ms": "median latency, ms",
          "p99_ms": "p99 latency, ms", "pss_bytes": "proportional memory of a connection, bytes",
          "connect_cpu_us": "CPU to connect, microseconds", "idle_cpu_ms_per_s": "CPU while idle, ms each second",
+         "all_cpu_s_per_million": "CPU seconds of both nodes and Redis for a million deliveries",
          "cpu_us_per_cycle": "CPU of the server for a connection, microseconds"}
 COLOURS = {"raw": "#888888", "raw-writev": "#888888", "starling": "#1f6fb4"}
 

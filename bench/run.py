@@ -18,7 +18,7 @@ import kept
 import table
 from clusters import CLUSTERS
 from kept import ROOT, RESULTS
-from scenarios import GROWTH, PEERS, SCENARIOS, WITH_PEERS
+from scenarios import GROWTH, PEERS, SCENARIOS, WITH_PEERS, peers_of
 
 
 def run_tool(options, arguments, targets):
@@ -33,7 +33,7 @@ def run_tool(options, arguments, targets):
 def measure(name, options):
     what, yardsticks, arguments, _ = SCENARIOS[name]
     print(f"== {name}: {what}", flush=True)
-    peers = [f"peer:{peer}" for peer in options.peer] if options.peers else []
+    peers = [f"peer:{peer}" for peer in peers_of(name, options.peer)] if options.peers else []
     told, command, well = run_tool(options, arguments, yardsticks + options.binary + peers)
     if told is None:
         return False

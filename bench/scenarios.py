@@ -2,6 +2,9 @@
 
 PEERS = ["ws", "socket.io", "nchan", "nats", "centrifuge", "naive"]
 
+NODES_FIGURES = ["all_cpu_s_per_million", "cpu_s_per_million", "redis_cpu_s_per_million", "p50_other_node_ms", "p99_other_node_ms", "lost",
+                 "repeated_or_late"]
+
 # Name: (what it shows, the yardsticks beside the gateway, arguments of the load tool, figures for a reader)
 SCENARIOS = {
     "idle": ("memory of an idle connection: authenticated, one channel", ["raw"],
@@ -22,12 +25,22 @@ SCENARIOS = {
               ["cpu_s_per_million", "lost", "repeated_or_late"]),
     "rate": ("100 messages a second to a room of 1,000", ["raw"],
              "fanout --connections 1000 --messages 300 --rate 100", ["p50_ms", "p99_ms", "cpu_s_per_million"]),
+    "two-nodes": ("one message at a time to a room of 1,000, half of it on each of two nodes over one Redis", [],
+                  "fanout --nodes 2 --connections 1000 --messages 200", NODES_FIGURES),
+    # Long enough that what a JIT compiles at first does not decide.
+    "two-nodes-rooms": ("2,000 connections in 200 rooms, half of each on each of two nodes over one Redis, 20 publishers", [],
+                        "rooms --nodes 2 --connections 2000 --rooms 200 --publishers 20 --messages 1000", NODES_FIGURES),
     "churn": ("connect, upgrade, token, subscribe, close", ["raw"],
               "churn --cycles 5000 --in-flight 32 --rooms 100", ["cpu_us_per_cycle", "failed"]),
 }
 
 # Those that each peer can do as it comes.
-WITH_PEERS = ["fanout", "burst", "rooms", "rate", "churn", "idle"]
+WITH_PEERS = ["fanout", "burst", "rooms", "rate", "churn", "idle", "two-nodes", "two-nodes-rooms"]
+
+
+def peers_of(name, wanted):
+    """Several nodes over one Redis: not every peer comes as that."""
+    return [peer for peer in wanted if not name.startswith("two-nodes") or peer in ("socket.io", "naive")]
 
 
 def _channel(size):

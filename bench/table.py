@@ -16,6 +16,10 @@ ROWS = [
     ("10,000 connections in 1,000 rooms, 100 publishers", "<= 5.5 s/M", "rooms", "cpu_s_per_million", "s/M", 1, True),
     ("the same: deliveries a second through one core", ">= 175 K/s", "rooms", "deliveries_per_s", "K/s", 1e-3, False),
     ("p99 at 100 messages/s to 1,000", "<= 1.1 x raw", "rate", "p99_ms", "ms", 1, True),
+    ("two nodes over one Redis, a room of 1,000: CPU of both and of Redis", "none", "two-nodes", "all_cpu_s_per_million", "s/M", 1, False),
+    ("the same: p99 on the node that was not published at", "none", "two-nodes", "p99_other_node_ms", "ms", 1, False),
+    ("two nodes over one Redis, 200 rooms of ten: CPU of both and of Redis", "none", "two-nodes-rooms", "all_cpu_s_per_million", "s/M", 1, False),
+    ("the same: p99 on the node that was not published at", "none", "two-nodes-rooms", "p99_other_node_ms", "ms", 1, False),
     ("idle connection, authenticated, one channel: PSS", "<= 640 B", "idle", "pss_bytes", "B", 1, False),
     ("the same with three channels and presence: PSS", "<= 1.2 KB", "idle-presence", "pss_bytes", "B", 1, False),
     ("connect, upgrade, token, subscribe, close", "<= 40 us", "churn", "cpu_us_per_cycle", "us", 1, True),
@@ -79,7 +83,7 @@ def line(entry, folder, remarks):
     if better:
         remarks.append(f"{what}: {' and '.join(better)}")
     ratio = own[figure].get("ratio_to_first", {}).get("lower_quartile") if compares else None
-    cells = [what, wanted, f"**{value_of(own, figure, factor)} {unit}**", value_of(raw, figure, factor) if figure in raw else "",
+    cells = [what, wanted, f"**{value_of(own, figure, factor)} {unit}**", value_of(raw, figure, factor) if figure in raw and raw is not own else "",
              f"{ratio:.2f} x" if ratio else "", peers_of(result, figure, factor), busy(own)]
     return "| " + " | ".join(cells) + " |"
 

@@ -32,7 +32,8 @@ struct ClientPart {
     std::atomic<std::uint64_t> received{0};
     std::atomic<std::uint64_t> lost{0};      // Sequence numbers passed over.
     std::atomic<std::uint64_t> repeated{0};  // Sequence numbers that came again, or late.
-    Histogram latency;                       // Read once the process has ended.
+    // On the node that was published at, and on others. Read once the process has ended.
+    Histogram latency, latency_elsewhere;
 };
 
 struct Board {

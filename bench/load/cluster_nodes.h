@@ -4,19 +4,15 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "load/cluster_options.h"
+#include "load/server_process.h"
 
 namespace starling::bench {
-
-// A process that dies with this one; `out` is the reading end of its stdout, or -1.
-struct ServerProcess {
-    pid_t id = -1;
-    int out = -1;
-};
 
 class ClusterNodes {
  public:
@@ -32,24 +28,23 @@ class ClusterNodes {
     bool start_node();
     void kill_node(std::size_t index);       // SIGKILL; it stays in the list with process -1.
     const std::vector<Node>& nodes() const { return nodes_; }
-    pid_t redis() const { return redis_.id; }
+    pid_t redis() const { return redis_ ? redis_->process() : -1; }
     const std::string& failure() const { return failure_; }
 
     double cpu() const;                      // Of all gateways, in seconds; a dead one's is forgotten.
     std::uint64_t pss() const;
-    double redis_cpu() const;
-    std::uint64_t redis_info(std::string_view name) const;   // A number of INFO; 0 without Redis.
+    double redis_cpu() const { return redis_ ? redis_->cpu() : 0; }
+    // A number of INFO; 0 without Redis.
+    std::uint64_t redis_info(std::string_view name) const { return redis_ ? redis_->info(name) : 0; }
     // By POST to the first node; the status, 0 where there is no answer.
     int post(std::string_view path, std::string_view body) const;
 
  private:
-    bool start_redis();
     void write_config();
 
     const ClusterOptions& options_;
     std::string folder_, failure_;
-    ServerProcess redis_;
-    std::uint16_t redis_port_ = 0;
+    std::optional<RedisServer> redis_;
     std::vector<Node> nodes_;
     std::vector<int> pipes_;
 };

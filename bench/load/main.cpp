@@ -23,6 +23,7 @@
 #include "load/measure.h"
 #include "load/publisher.h"
 #include "load/raw_server.h"
+#include "load/servers.h"
 #include "load/target.h"
 #include "load/wire.h"
 #include "load/worker.h"
@@ -56,7 +57,7 @@ bool wait_until(const std::function<bool()>& holds, double seconds) {
 
 struct Run {
     Run(const std::string& name, const Options& options_in)
-        : options(options_in), dialect(dialect_of(name, options_in)), target(name, options_in),
+        : options(options_in), dialect(dialect_of(name, options_in)), servers(name, options_in),
           board(new (::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Board) {}
     ~Run() {
         for (const pid_t child : children) {
@@ -73,7 +74,7 @@ struct Run {
             share.first = static_cast<std::uint32_t>(std::uint64_t{total} * i / options.processes);
             share.count = static_cast<std::uint32_t>(std::uint64_t{total} * (i + 1) / options.processes) - share.first;
             share.in_flight = std::max(1U, options.in_flight / options.processes);
-            share.port = target.port();
+            share.ports = servers.ports();
             children.push_back(start_process(options.pin, [this, share, i] { run_clients(options, *dialect, share, *board, board->clients[i]); }));
         }
     }
@@ -92,7 +93,7 @@ struct Run {
 
     const Options& options;
     std::unique_ptr<Dialect> dialect;
-    Target target;
+    Servers servers;
     Board* board;
     std::vector<pid_t> children;
     Figures figures;
@@ -100,9 +101,9 @@ struct Run {
 };
 
 bool connect_all(Run& run) {
-    const std::uint64_t memory = pss_bytes(run.target.process());
+    const std::uint64_t memory = run.servers.pss();
     const std::uint64_t kernel = kernel_socket_bytes();
-    const double cpu = cpu_seconds(run.target.process());
+    const double cpu = run.servers.cpu(), redis = run.servers.redis_cpu();
     const std::uint64_t begin = monotonic_ns();
     run.start_clients();
     const std::uint64_t wanted = run.options.connections;
@@ -116,20 +117,21 @@ bool connect_all(Run& run) {
     }
     const auto count = static_cast<double>(wanted);
     run.figures.emplace_back("connect_s", seconds);
-    run.figures.emplace_back("connect_cpu_us", (cpu_seconds(run.target.process()) - cpu) / count * 1e6);
+    run.figures.emplace_back("connect_cpu_us", (run.servers.cpu() - cpu) / count * 1e6);
+    if (run.options.nodes > 1) { run.figures.emplace_back("connect_redis_cpu_us", (run.servers.redis_cpu() - redis) / count * 1e6); }
     if (run.options.mode == Mode::idle) {
-        const double before = cpu_seconds(run.target.process());
+        const double before = run.servers.cpu();
         std::this_thread::sleep_for(3s);
-        run.figures.emplace_back("idle_cpu_ms_per_s", (cpu_seconds(run.target.process()) - before) / 3 * 1e3);
+        run.figures.emplace_back("idle_cpu_ms_per_s", (run.servers.cpu() - before) / 3 * 1e3);
     }
-    run.figures.emplace_back("pss_bytes", (static_cast<double>(pss_bytes(run.target.process())) - static_cast<double>(memory)) / count);
+    run.figures.emplace_back("pss_bytes", (static_cast<double>(run.servers.pss()) - static_cast<double>(memory)) / count);
     run.figures.emplace_back("kernel_bytes_both_ends", (static_cast<double>(kernel_socket_bytes()) - static_cast<double>(kernel)) / count);
     return true;
 }
 
 void publish_all(Run& run) {
     run.children.push_back(start_process(run.options.pin, [&run] {
-        run_publisher(run.options, run.target.port(), *run.dialect, *run.board);
+        run_publisher(run.options, run.servers.ports()[0], *run.dialect, *run.board);
     }));
     Board& board = *run.board;
     wait_until([&] { return board.publisher_ready || board.publisher_done; }, 20);
@@ -138,18 +140,24 @@ void publish_all(Run& run) {
         return;
     }
     std::this_thread::sleep_for(200ms);
-    const double cpu = cpu_seconds(run.target.process());
+    const double cpu = run.servers.cpu(), redis = run.servers.redis_cpu();
     const double others = run.client_seconds();
     const std::uint64_t begin = monotonic_ns();
     board.phase = Phase::run;
     wait_until([&] { return board.publisher_done.load(); }, 600);
     const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
-    const double spent = cpu_seconds(run.target.process()) - cpu;
+    const double spent = run.servers.cpu() - cpu;
+    const double redis_spent = run.servers.redis_cpu() - redis;
     const double client_spent = run.client_seconds() - others;
     run.stop_clients();
     const auto received = static_cast<double>(board.sum(&ClientPart::received));
-    Histogram latency;
-    for (const ClientPart& part : board.clients) { latency.add(part.latency); }
+    Histogram latency, same, other;
+    for (const ClientPart& part : board.clients) {
+        same.add(part.latency);
+        other.add(part.latency_elsewhere);
+    }
+    latency.add(same);
+    latency.add(other);
     double expected = 0;                     // Each room has connections / rooms of them, give or take one.
     const std::uint64_t rounds = run.options.messages;
     for (std::uint32_t i = 0; i < run.options.publishers; ++i) {
@@ -173,12 +181,20 @@ void publish_all(Run& run) {
                         {"lost", expected - received + static_cast<double>(board.sum(&ClientPart::repeated))},
                         {"repeated_or_late", static_cast<double>(board.sum(&ClientPart::repeated))},
                         {"late_rounds", static_cast<double>(board.late_rounds.load())}});
+    if (run.options.nodes == 1) { return; }
+    run.figures.insert(run.figures.end(), {{"redis_cpu_s_per_million", redis_spent / received * 1e6},
+                                           {"all_cpu_s_per_million", (spent + redis_spent) / received * 1e6},
+                                           {"redis_cpu_share", redis_spent / seconds},
+                                           {"p50_same_node_ms", same.quantile(0.5) / 1e6},
+                                           {"p99_same_node_ms", same.quantile(0.99) / 1e6},
+                                           {"p50_other_node_ms", other.quantile(0.5) / 1e6},
+                                           {"p99_other_node_ms", other.quantile(0.99) / 1e6}});
 }
 
 void churn(Run& run) {
     run.start_clients();
     std::this_thread::sleep_for(200ms);
-    const double cpu = cpu_seconds(run.target.process());
+    const double cpu = run.servers.cpu();
     const double others = run.client_seconds();
     const std::uint64_t begin = monotonic_ns();
     run.board->phase = Phase::run;
@@ -186,7 +202,7 @@ void churn(Run& run) {
     wait_until([&] { return run.board->sum(&ClientPart::ready) + run.board->sum(&ClientPart::failed) >= wanted; },
                20 + static_cast<double>(wanted) / 200);
     const double seconds = static_cast<double>(monotonic_ns() - begin) / 1e9;
-    const double spent = cpu_seconds(run.target.process()) - cpu;
+    const double spent = run.servers.cpu() - cpu;
     const double client_spent = run.client_seconds() - others;
     const auto done = static_cast<double>(run.board->sum(&ClientPart::ready));
     if (done == 0) {
@@ -211,14 +227,14 @@ int measure(const Options& options) {
         for (std::size_t i = 0; i < options.targets.size(); ++i) {
             if (!failures[i].empty()) { continue; }
             Run run(options.targets[i], options);
-            run.failure = run.target.failure();
+            run.failure = run.servers.failure();
             if (run.failure.empty() && options.mode == Mode::churn) {
                 churn(run);
             } else if (run.failure.empty() && connect_all(run) && options.mode != Mode::idle) {
                 publish_all(run);
             }
             std::string line = fmt::format("run {} {}:", round + 1, short_name(options.targets[i]));
-            if (run.target.absent()) {
+            if (run.servers.absent()) {
                 failures[i] = "not installed";
                 line += " skipped: not installed";
             } else if (!run.failure.empty()) {
@@ -278,6 +294,10 @@ int main(int count, char** words) {
     for (const std::string& target : options->targets) {
         if (dialect_of(target, *options) == nullptr) {
             fmt::print(stderr, "{}: there is no such peer\n", target);
+            return 2;
+        }
+        if (options->nodes > 1 && !has_nodes(target)) {
+            fmt::print(stderr, "{}: it does not come as several nodes over one Redis\n", target);
             return 2;
         }
     }

@@ -13,7 +13,7 @@ constexpr std::string_view kUsage =
     "usage: starling_bench MODE [--target raw|raw-writev|peer:NAME|PATH]... [--name value]... [-- flags of the gateway]\n"
     "modes: idle, fanout, rooms, churn; cluster has options of its own\n"
     "  --runs --connections --rooms --publishers --messages --burst --rate --padding --cycles --in-flight\n"
-    "  --processes --channels --shards    numbers\n"
+    "  --processes --channels --shards --nodes    numbers\n"
     "  --peers FOLDER                     where the peers are (bench/peers)\n"
     "  --presence --same-user --no-pin    switches";
 
@@ -28,7 +28,8 @@ std::expected<Options, std::string> parse_options(int count, char** words) {
         {"--runs", &options.runs}, {"--connections", &options.connections}, {"--rooms", &options.rooms},
         {"--publishers", &options.publishers}, {"--messages", &options.messages}, {"--burst", &options.burst},
         {"--padding", &options.padding}, {"--cycles", &options.cycles}, {"--in-flight", &options.in_flight},
-        {"--processes", &options.processes}, {"--channels", &options.channels}, {"--shards", &options.shards}};
+        {"--processes", &options.processes}, {"--channels", &options.channels}, {"--shards", &options.shards},
+        {"--nodes", &options.nodes}};
     const std::map<std::string_view, std::function<void()>> switches{
         {"--presence", [&] { options.presence = true; }}, {"--same-user", [&] { options.same_user = true; }},
         {"--no-pin", [&] { options.pin = false; }}, {"--writev", [&] { options.serve_writev = true; }}};
@@ -67,10 +68,14 @@ std::expected<Options, std::string> parse_options(int count, char** words) {
             return std::unexpected(std::string(word) + " is not known\n" + std::string(kUsage));
         }
     }
-    if (options.targets.empty() && !options.serve_raw) { options.targets = {"raw", "build/release/starling"}; }
+    if (options.targets.empty() && !options.serve_raw) {
+        options.targets = {"build/release/starling"};
+        if (options.nodes == 1) { options.targets.insert(options.targets.begin(), "raw"); }
+    }
     if (options.mode == Mode::fanout) { options.rooms = options.publishers = 1; }
-    if (options.rooms == 0 || options.publishers == 0 || options.processes == 0 || options.channels == 0 || options.burst == 0) {
-        return std::unexpected("--rooms, --publishers, --processes, --channels and --burst are at least 1");
+    if (options.rooms == 0 || options.publishers == 0 || options.processes == 0 || options.channels == 0 || options.burst == 0 ||
+        options.nodes == 0) {
+        return std::unexpected("--rooms, --publishers, --processes, --channels, --burst and --nodes are at least 1");
     }
     if (options.publishers > options.rooms) { return std::unexpected("at most one publisher a room, so that its order is known"); }
     return options;

@@ -28,6 +28,7 @@ struct Options {
     bool presence = false;
     bool same_user = false;
     std::uint32_t shards = 1;
+    std::uint32_t nodes = 1;                 // Processes of a target; more than one: over one Redis, and all messages go to the first.
     bool pin = true;                         // The server on the first core, the clients on the last.
     std::string peers = "bench/peers";       // Where the peers' folders are.
     std::vector<std::string> flags;          // Handed on to the gateway.

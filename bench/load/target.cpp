@@ -50,15 +50,16 @@ bool accepts(std::uint16_t port) {
 }
 
 // Everything allowed, limits out of the way: what is measured is the way, not the refusal.
-std::string write_config(const Options& options, const std::string& folder) {
+std::string write_config(const Options& options, const std::string& folder, std::uint16_t redis) {
     const std::string path = folder + "/bench.toml";
+    const std::string engine = redis == 0 ? "" : fmt::format("[engine]\ntype = \"redis\"\n[redis]\nurl = \"redis://127.0.0.1:{}\"\n", redis);
     std::ofstream(path) << fmt::format(
         "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nshards = {}\nlog_level = \"warning\"\n"
-        "[limits]\nframes_per_second = 1000000\nframes_burst = 1000000\nqueue_bytes = 67108864\n"
+        "[limits]\nframes_per_second = 1000000\nframes_burst = 1000000\nqueue_bytes = 67108864\n{}"
         "[[apps]]\nid = \"default\"\napi_keys = [\"bench-key-bench-key\"]\n"
         "[[apps.token_keys]]\nalgorithm = \"HS256\"\nsecret = \"{}\"\n"
         "[[apps.namespaces]]\nname = \"\"\nallow = [\"subscribe\", \"publish\", \"presence\", \"typing\"]\n",
-        options.shards, kTokenSecret);
+        options.shards, engine, kTokenSecret);
     return path;
 }
 
@@ -98,7 +99,7 @@ void pin_to(int core) {
     ::sched_setaffinity(0, sizeof set, &set);
 }
 
-Target::Target(const std::string& name, const Options& options) {
+Target::Target(const std::string& name, const Options& options, std::uint16_t redis) {
     std::vector<std::string> words;
     std::uint16_t chosen = 0;
     if (is_raw(name)) {
@@ -108,9 +109,10 @@ Target::Target(const std::string& name, const Options& options) {
         chosen = free_port();
         folder_ = new_folder();
         words = {fmt::format("{}/{}/start", options.peers, peer_name(name)), fmt::to_string(chosen)};
+        if (redis != 0) { words.push_back(fmt::to_string(redis)); }
     } else {
         folder_ = new_folder();
-        words = {name, "serve", "--config", write_config(options, folder_)};
+        words = {name, "serve", "--config", write_config(options, folder_, redis)};
         words.insert(words.end(), options.flags.begin(), options.flags.end());
     }
     int pipes[2] = {-1, -1};

@@ -56,7 +56,7 @@ class Clients {
             Client& client = clients_[slot];
             client = Client{};
             client.index = share_.first + opened_++;
-            client.descriptor = open_socket(share_.port, client.index);
+            client.descriptor = open_socket(share_.ports[node_of(client)], client.index);
             if (client.descriptor < 0) {
                 give_up();
                 continue;
@@ -76,6 +76,9 @@ class Clients {
     }
 
     std::uint32_t room_of(const Client& client) const { return client.index % options_.rooms; }
+
+    // Not by the index alone: with an even number of rooms each would be whole on one node.
+    std::size_t node_of(const Client& client) const { return client.index / options_.rooms % share_.ports.size(); }
 
     void say(Client& client, std::string_view bytes) { ::send(client.descriptor, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
 
@@ -163,7 +166,7 @@ class Clients {
 
     void on_message(Client& client, const Stamp& stamp) {
         const std::uint64_t now = monotonic_ns();
-        part_.latency.add(now - stamp.sent_ns);
+        (node_of(client) == 0 ? part_.latency : part_.latency_elsewhere).add(now - stamp.sent_ns);
         part_.received.fetch_add(1, std::memory_order_relaxed);
         if (stamp.sequence <= client.sequence) {
             ++part_.repeated;

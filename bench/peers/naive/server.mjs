@@ -4,9 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { WebSocketServer } from 'ws';
 
-const [port, path] = process.argv.slice(2);
-const redis = new Redis({ path, retryStrategy: () => 50 });
-const subscriber = new Redis({ path, retryStrategy: () => 50 });
+const [port, address] = process.argv.slice(2);         // Of Redis: a port, or the path of a socket.
+const options = { ...(address.startsWith('/') ? { path: address } : { port: Number(address) }), retryStrategy: () => 50 };
+const redis = new Redis(options);
+const subscriber = new Redis(options);
 redis.on('error', () => {});
 subscriber.on('error', () => {});
 await subscriber.psubscribe('ws:pubsub:*');
