@@ -23,6 +23,9 @@ NAMES = {"cpu_s_per_million": "CPU seconds of the server for a million deliverie
          "p99_ms": "p99 latency, ms", "pss_bytes": "proportional memory of a connection, bytes",
          "connect_cpu_us": "CPU to connect, microseconds", "idle_cpu_ms_per_s": "CPU while idle, ms each second",
          "all_cpu_s_per_million": "CPU seconds of both nodes and Redis for a million deliveries",
+         "change_cpu_us": "CPU for a join or leave, for each who sees it, microseconds",
+         "message_cpu_us": "CPU for a message to a room of ten, microseconds",
+         "join_p50_ms": "a join until it is seen, median, ms", "join_p99_ms": "a join until it is seen, p99, ms",
          "cpu_us_per_cycle": "CPU of the server for a connection, microseconds"}
 COLOURS = {"raw": "#888888", "raw-writev": "#888888", "starling": "#1f6fb4"}
 
@@ -40,8 +43,10 @@ def save(figure, path):
 
 def draw_growth(name, series, folder):
     figures = GROWTH[name][3]
-    figure, axes = pyplot.subplots(1, len(figures), figsize=(4.2 * len(figures), 3.2), squeeze=False)
-    for axis, wanted in zip(axes[0], figures):
+    columns = min(3, len(figures))
+    rows = -(-len(figures) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False)
+    for axis, wanted in zip(axes.flat, figures):
         for target in series["points"][0]["targets"]:
             points = [(point["value"], each[wanted]) for point in series["points"] for each in point["targets"]
                       if each["target"] == target["target"] and wanted in each]

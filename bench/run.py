@@ -96,6 +96,8 @@ def names_of(options, parser):
 def run(name, options):
     if name in CLUSTERS:
         return clusters.measure(name, options)
+    if name == "growth:nodes":
+        return clusters.grow("nodes", options)
     return grow(name.removeprefix("growth:"), options) if name.startswith("growth:") else measure(name, options)
 
 

@@ -63,4 +63,9 @@ GROWTH = {
     "shards": ("shards of the gateway on two cores that the clients use too, 2,000 connections in rooms of ten", [],
                [(n, f"rooms --connections 2000 --rooms 200 --publishers 50 --messages 200 --shards {n} --no-pin") for n in (1, 2)],
                ["cpu_s_per_million", "p50_ms"]),
+    # By `starling_bench cluster`: clusters.grow.
+    "nodes": ("nodes on one Redis, 6,000 connections in rooms of ten with presence", [],
+              [(n, f"--connections 6000 --nodes {n} --processes 2 --in-flight 1024 --samples 200 --rest 2 --seconds 3 --storm 0 --kill 0")
+               for n in (1, 2, 3, 4, 6)],
+              ["connect_cpu_us", "change_cpu_us", "message_cpu_us", "join_p50_ms", "join_p99_ms", "pss_bytes"]),
 }

@@ -80,9 +80,11 @@ void Cluster::rest() {
     const std::uint64_t begin = monotonic_ns();
     std::this_thread::sleep_for(std::chrono::duration<double>(options_.rest_seconds));
     const double seconds = seconds_since(begin);
-    figures.add("nodes_cpu_share", (nodes_.cpu() - cpu) / seconds);
+    rest_share_ = (nodes_.cpu() - cpu) / seconds;
+    rest_redis_share_ = (nodes_.redis_cpu() - redis_cpu) / seconds;
+    figures.add("nodes_cpu_share", rest_share_);
     if (nodes_.redis() > 0) {
-        figures.add("redis_cpu_share", (nodes_.redis_cpu() - redis_cpu) / seconds);
+        figures.add("redis_cpu_share", rest_redis_share_);
         figures.add("redis_commands_per_s", static_cast<double>(nodes_.redis_info("total_commands_processed") - commands) / seconds);
     }
     figures.add("cut", board_->sum(&ClusterPart::cut));
@@ -92,9 +94,16 @@ void Cluster::rest() {
 void Cluster::probe(Step step, const char* name) {
     Figures figures(name);
     const std::uint64_t awaited = board_->sum(&ClusterPart::samples), unseen = board_->sum(&ClusterPart::unseen);
+    const double cpu = nodes_.cpu(), redis_cpu = nodes_.redis_cpu();
+    const std::uint64_t begin = monotonic_ns();
     order(step);
     if (!wait_for(20 + options_.samples / 20.0, [&] { return all_done(); })) { failure_ = std::string(name) + " took too long"; }
+    const double seconds = seconds_since(begin);
+    const auto seen = static_cast<double>(std::max<std::uint64_t>(board_->sum(&ClusterPart::samples) - awaited, 1));
     figures.add("awaited", board_->sum(&ClusterPart::samples) - awaited);
+    // Probes are paced, so what the time between them costs at rest is taken off.
+    figures.add("node_cpu_us_per_change_seen", (nodes_.cpu() - cpu - rest_share_ * seconds) / seen * 1e6);
+    if (nodes_.redis() > 0) { figures.add("redis_cpu_us_per_change_seen", (nodes_.redis_cpu() - redis_cpu - rest_redis_share_ * seconds) / seen * 1e6); }
     figures.add("not_seen_in_5_s", board_->sum(&ClusterPart::unseen) - unseen);
     wrong_ += board_->sum(&ClusterPart::unseen) - unseen;
     if (step == Step::joins) {
@@ -127,6 +136,7 @@ void Cluster::publish() {
     figures.add("on_another_node", board_->merged(&ClusterPart::message_other));
     figures.add("on_the_same_node", board_->merged(&ClusterPart::message_same));
     figures.add("node_cpu_s_per_million", (nodes_.cpu() - cpu) / static_cast<double>(std::max<std::uint64_t>(received, 1)) * 1e6);
+    figures.add("node_cpu_us_per_message", (nodes_.cpu() - cpu) / static_cast<double>(board_->sum(&ClusterPart::published)) * 1e6);
     if (nodes_.redis() > 0) {
         figures.add("redis_cpu_us_per_message", (nodes_.redis_cpu() - redis_cpu) / static_cast<double>(board_->sum(&ClusterPart::published)) * 1e6);
     }

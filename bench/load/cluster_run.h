@@ -64,6 +64,7 @@ class Cluster {
     ClusterBoard* board_;
     std::vector<pid_t> clients_;
     double base_pss_ = 0, base_slab_ = 0, base_available_ = 0;
+    double rest_share_ = 0, rest_redis_share_ = 0;       // Of a core, by nodes and by Redis.
     std::string out_, failure_;
     std::uint64_t wrong_ = 0;                // Of all that must be 0.
 };
