@@ -7,6 +7,7 @@ Needs matplotlib (Debian: python3-matplotlib).
 import argparse
 import pathlib
 import sys
+import textwrap
 
 import kept
 from kept import RESULTS, ROOT
@@ -23,7 +24,7 @@ NAMES = {"cpu_s_per_million": "CPU seconds of the server for a million deliverie
          "p99_ms": "p99 latency, ms", "pss_bytes": "proportional memory of a connection, bytes",
          "connect_cpu_us": "CPU to connect, microseconds", "idle_cpu_ms_per_s": "CPU while idle, ms each second",
          "all_cpu_s_per_million": "CPU seconds of both nodes and Redis for a million deliveries",
-         "change_cpu_us": "CPU for a join or leave, for each who sees it, microseconds",
+         "change_cpu_us": "CPU for a join or leave, each who sees it, us",
          "message_cpu_us": "CPU for a message to a room of ten, microseconds",
          "join_p50_ms": "a join until it is seen, median, ms", "join_p99_ms": "a join until it is seen, p99, ms",
          "cpu_us_per_cycle": "CPU of the server for a connection, microseconds"}
@@ -62,7 +63,7 @@ def draw_growth(name, series, folder):
         axis.set_xticks([point["value"] for point in series["points"]], [f"{point['value']:,}" for point in series["points"]])
         axis.minorticks_off()
         axis.set_ylim(bottom=0)
-        axis.set_xlabel(GROWTH[name][0])
+        axis.set_xlabel(textwrap.fill(GROWTH[name][0], 50))
         axis.set_title(NAMES[wanted], fontsize=9)
         axis.legend(frameon=False)
     save(figure, folder / f"growth-{name}.svg")
@@ -72,14 +73,14 @@ def draw_peers(name, result, folder):
     wanted = SCENARIOS[name][3][1 if name == "rate" else 0]
     there = [target for target in result["targets"] if wanted in target and not (wanted == "pss_bytes" and target["target"] == "raw")]
     there.sort(key=lambda target: target[wanted]["median"], reverse=True)
-    figure, axis = pyplot.subplots(figsize=(6.4, 0.7 + 0.3 * len(there)))
+    figure, axis = pyplot.subplots(figsize=(6.4, 0.9 + 0.3 * len(there)))
     names = [target["target"].removeprefix("peer:") for target in there]
     medians = [target[wanted]["median"] for target in there]
     bars = axis.barh(names, medians, color=[COLOURS.get(each, "#c9b27c") for each in names])
     axis.bar_label(bars, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in medians], padding=3)
     axis.margins(x=0.12)
     axis.grid(axis="y", visible=False)
-    axis.set_title(f"{SCENARIOS[name][0]}\n{NAMES[wanted]}", fontsize=9)
+    axis.set_title(f"{textwrap.fill(SCENARIOS[name][0], 75)}\n{NAMES[wanted]}", fontsize=9)
     save(figure, folder / f"peers-{name}.svg")
 
 
