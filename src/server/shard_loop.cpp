@@ -19,6 +19,7 @@ constexpr Duration kHttpIdle = 60s;          // A connection between two request
 constexpr std::uint32_t kRefusalsTold = 100; // A second and loop; of the rest the count.
 constexpr Duration kStrangers = 3ms;         // Of a turn, while others wait.
 constexpr Duration kLastAnswer = 1s;         // For the peer to take it and to close too.
+constexpr Duration kEngineSlow = 2s;         // To be found first, before the log says that it is missed.
 
 Now read_clocks() {
     return {Instant(std::chrono::steady_clock::now().time_since_epoch()),
@@ -279,13 +280,18 @@ void ShardLoop::watch_engine() {
     const Duration shed_after = runtime_->config.cluster.shed_after_ms * 1ms;
     if (shed_after > 0s && engine_->away(now_) > shed_after) { shard_.on_shed(now_, effects_); }
     const bool ready = engine_->ready(now_);
+    // Who has just begun is not ready, and that is no fault yet.
+    if (!ready && !engine_missed_ && (engine_found_ || engine_->away(now_) > kEngineSlow)) {
+        engine_missed_ = true;
+        log::warning("engine out of reach", {{"shard", identity_.index}});
+    }
     if (ready == engine_ready_) { return; }
     engine_ready_ = ready;
     shared_.unready_engines.fetch_add(ready ? -1U : 1U, std::memory_order_relaxed);
     if (ready) {
+        engine_found_ = true;
+        engine_missed_ = false;
         log::info("engine reachable", {{"shard", identity_.index}});
-    } else {
-        log::warning("engine out of reach", {{"shard", identity_.index}});
     }
 }
 

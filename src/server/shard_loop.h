@@ -170,6 +170,8 @@ class ShardLoop {
     bool drained_ = false;
     bool reported_idle_ = false;
     bool engine_ready_ = true;
+    bool engine_found_ = false;              // It was ready once.
+    bool engine_missed_ = false;             // And the log has said that it is not.
 
     std::deque<Peer> peers_;                 // By connection slot; a place stays where it is.
     std::vector<std::pair<std::uint32_t, net::ConnectionId>> sessions_;   // By session slot, with its generation.
