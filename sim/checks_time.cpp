@@ -15,6 +15,17 @@ constexpr Duration kRecovery = 20s;
 
 Duration with_drift(Duration duration) { return duration + duration / 10; }
 
+// From when on one node that lives through has been able to watch a dead one's lease: it may have begun after that death.
+Instant watched_since(const std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife>& lives, Instant died, Duration lease) {
+    Instant out = Instant::max() - lease;
+    for (const auto& [of, life] : lives) {
+        const Instant since = std::max(died, life.began);
+        const bool before = life.crashed && *life.crashed <= since + lease;
+        if (!before) { out = std::min(out, since); }
+    }
+    return out;
+}
+
 }  // namespace
 
 Checks::Trouble Checks::trouble(Instant from, Instant to) const {
@@ -65,7 +76,8 @@ std::optional<Checks::Due> Checks::leave_due(const Hold& hold) const {
         // What a node that died held then, or let linger, or had not said yet, is there until it is given up.
         const auto life = world_.record_.lives.find({other.node, other.life});
         const auto died = life == world_.record_.lives.end() ? std::nullopt : life->second.crashed;
-        if (died && *other.ended + linger + kAtOnce > *died && *died + crash > gone && !hold.crashed) { return std::nullopt; }
+        const bool not_before = died && *other.ended + linger + kAtOnce > *died;
+        if (not_before && watched_since(world_.record_.lives, *died, crash) + crash > gone && !hold.crashed) { return std::nullopt; }
         if (other.clean) { continue; }
         const bool lingers = *other.ended + linger + kAtOnce > gone;
         // A farewell ends the lingering elsewhere that its node knew of.
