@@ -24,7 +24,7 @@ BUILD = ROOT / "build" / "release"
 BINARY = BUILD / "starling"
 SUMMARY = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 SUITE_TIMEOUT_S = 900
-SIM_SEEDS = 4000
+SIM_SEEDS = 20000
 
 
 def free_port() -> int:
