@@ -55,7 +55,7 @@ std::optional<Checks::Due> Checks::leave_due(const Hold& hold) const {
     const Duration crash = with_drift(options.lease + 2 * options.heartbeat) + 1s;
     Due due{gone + kAtOnce, hold.user, hold.channel, false, "R6 a farewell"};
     if (!hold.clean) { due = {gone + linger + kAtOnce, hold.user, hold.channel, false, "the end of a linger"}; }
-    if (hold.crashed) { due = {gone + crash, hold.user, hold.channel, false, "P6 the end of a node"}; }
+    if (hold.crashed) { due = {watched_since(world_.record_.lives, gone, crash) + crash, hold.user, hold.channel, false, "P6 the end of a node"}; }
     Trouble found = trouble(gone - linger, due.at);
     if (found.any && found.only_crashes && !hold.crashed) {
         // A life that began or ended nearby is no excuse for another node.
