@@ -146,6 +146,23 @@ TEST_F(PartitionWriter, WhoLingersIsSaidAfterWhoComes) {
     EXPECT_THAT(asked(), ElementsAre("5: a lada"));
 }
 
+// R6. Her first linger was over before the farewell elsewhere; the second began after it, and stays.
+TEST_F(PartitionWriter, WhatWasSaidOfAnEarlierLingerDoesNotEndThisOne) {
+    enter("a", "ada");
+    answer();
+    cut_off("a", "ada");
+    EXPECT_THAT(asked(), ElementsAre("2: a lada"));
+    pass(10ms);
+    enter("a", "ada");
+    cut_off("a", "ada");
+    answer();
+    EXPECT_THAT(asked(), ElementsAre("3: a lada"));
+    announce("st:{" + make_tags(1)[0] + "}:c:default/a", "P5:epoch1:10:1:t3:m.1c3:ada8:0:0:1:0:");
+    run();
+    answer();
+    EXPECT_THAT(asked(), IsEmpty());
+}
+
 TEST_F(PartitionWriter, OfThousandsWhoAreCutOffOnlySomeAreSaidAtOnce) {
     for (int i = 10; i < 40; ++i) { enter("a", "u" + std::to_string(i)); }
     while (!asked().empty()) { answer(); }

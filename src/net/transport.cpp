@@ -264,11 +264,7 @@ std::span<char> Transport::read(ConnectionId id) {
     if (std::string output = connection->tls->take_output(); !output.empty()) {
         queue(id, *connection, SharedBytes(ByteView(output)));
     }
-    if (!alive) {
-        // What came in front of the end counts: it may be a farewell.
-        ended_.push_back(id);
-        if (plain_.empty()) { drop_ended(); }
-    }
+    if (!alive) { ended_.push_back(id); }    // What came in front of the end counts: it may be a farewell.
     return {plain_.data(), plain_.size()};
 }
 

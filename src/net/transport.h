@@ -120,7 +120,7 @@ class Transport {
     std::vector<ConnectionId> swept_;        // Those in the ring's batch.
     std::vector<char> joined_;               // Frames that leave together, for the batch.
     std::vector<ConnectionId> rearming_;     // What epoll is to watch may have changed.
-    std::vector<ConnectionId> ended_;        // By TLS, in this turn.
+    std::vector<ConnectionId> ended_;        // By TLS, in this turn; dropped in the next wait().
     std::vector<ConnectionId> broken_;       // To be reported as closed.
     std::multimap<Instant, ConnectionId> closing_;
     std::vector<char> buffer_;

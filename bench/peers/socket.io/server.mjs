@@ -21,4 +21,4 @@ io.on('connection', (socket) => {
     });
     socket.on('publish', (room, data) => io.to(room).emit('message', data));
 });
-http.listen({ port: port, host: '127.0.0.1', backlog: 4096 });
+http.listen({ port, host: '127.0.0.1', backlog: 4096 });
