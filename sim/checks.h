@@ -39,11 +39,13 @@ class Checks {
     };
     Trouble trouble(Instant from, Instant to) const;
     Intervals connected(const std::string& user, const std::string& channel, bool lingering) const;
-    // As far as that side of a split could know.
-    Intervals covered(const std::string& user, const std::string& channel, std::uint32_t teller) const;
+    // As far as the teller could know: its side of a split, and since when it runs.
+    struct Teller { std::uint32_t node; std::uint64_t life; };
+    Intervals covered(const std::string& user, const std::string& channel, Teller teller) const;
     Intervals beyond_split(const Hold& hold, std::uint32_t teller) const;
     Intervals blind(std::uint32_t node) const;
-    Intervals out_of_contact(const Hold& hold, bool surely) const;
+    Intervals out_of_contact(const Hold& hold, bool surely, std::optional<Instant> knows_since = {}) const;
+    bool watched(const Hold& hold, const Interval& silence, Duration limit) const;
     bool long_blind(const Hold& hold, Instant at) const;
 
     World& world_;

@@ -112,9 +112,27 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
     return united(std::move(out));
 }
 
+// Whether another node read the lease of this hold's node often enough, and for long enough, to give it up.
+bool Checks::watched(const Hold& hold, const Interval& silence, Duration limit) const {
+    const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
+    for (const auto& [of, life] : world_.record_.lives) {
+        const auto contact = of.first == hold.node ? life.contact.end() : life.contact.find(partition);
+        if (contact == life.contact.end()) { continue; }
+        std::optional<Instant> since, last;
+        for (const Instant at : contact->second) {
+            if (at < silence.from || at > silence.to) { continue; }
+            if (!since || at - *last > world_.options_.heartbeat * 13 / 10) { since = at; }
+            last = at;
+            if (at - *since > limit) { return true; }
+        }
+    }
+    return false;
+}
+
 // When the node of this hold had been silent for so long that others may have given it up, until it has stated
-// again what it holds; `surely`: must have. Time in which Redis was not there is nobody's silence.
-Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely) const {
+// again what it holds; `surely`: must have. Time in which Redis was not there is nobody's silence. P7: who began after Redis
+// had lost what this node said cannot know of it before it is back, and that it be back within the lease is all that is promised.
+Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Instant> knows_since) const {
     Intervals out;
     const auto life = world_.record_.lives.find({hold.node, hold.life});
     if (life == world_.record_.lives.end() || world_.options_.memory) { return out; }
@@ -132,7 +150,12 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely) const {
         const Duration lease = drains ? options.linger + 2 * options.heartbeat : options.lease;
         const Duration limit = surely ? (lease + options.heartbeat) * 11 / 10 + 500ms : lease * 9 / 10 - 100ms;
         const Interval gap{times[i - 1], times[i]};
-        if (gap.to - gap.from - overlap(gap, away) > limit) { out.push_back({gap.from + limit, gap.to + 6s}); }
+        if (gap.to - gap.from - overlap(gap, away) <= limit || (surely && !watched(hold, gap, limit))) { continue; }
+        Instant from = gap.from + limit;
+        for (const Instant loss : world_.record_.losses) {
+            if (knows_since && loss < *knows_since && gap.from <= loss && loss < gap.to) { from = std::min(from, loss); }
+        }
+        out.push_back({from, gap.to + 6s});
     }
     return out;
 }
@@ -172,7 +195,7 @@ Checks::Intervals Checks::beyond_split(const Hold& hold, std::uint32_t teller) c
     return out;
 }
 
-Checks::Intervals Checks::covered(const std::string& user, const std::string& channel, std::uint32_t teller) const {
+Checks::Intervals Checks::covered(const std::string& user, const std::string& channel, Teller teller) const {
     const Duration linger = world_.options_.linger * 9 / 10 - 50ms;
     std::vector<Instant> clean_ends;
     for (const auto& hold : world_.record_.holds) {
@@ -193,8 +216,9 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
             if (next != clean_ends.end()) { whole.to = std::min(whole.to, *next); }
         }
-        auto away = out_of_contact(hold, false);
-        for (const auto& part : beyond_split(hold, teller)) { away.push_back(part); }
+        const auto life = world_.record_.lives.find({teller.node, teller.life});
+        auto away = out_of_contact(hold, false, life == world_.record_.lives.end() ? std::nullopt : std::optional(life->second.began));
+        for (const auto& part : beyond_split(hold, teller.node)) { away.push_back(part); }
         for (const auto& part : without(whole, united(std::move(away)))) { out.push_back(part); }
     }
     return united(std::move(out));
@@ -232,7 +256,7 @@ void Checks::what_was_told() {
     };
     struct Walk { Instant at; bool left = false; };
     struct Truth { Intervals connected, lingering, covered; std::set<std::uint32_t> nodes; };
-    std::map<std::tuple<std::string, std::string, std::uint32_t>, Truth> truths;   // By the teller, too, where sides differ.
+    std::map<std::tuple<std::string, std::string, std::uint64_t>, Truth> truths;   // By the teller, too, where tellers differ.
     std::map<std::tuple<std::uint32_t, std::string, std::string>, Walk> walks;
     std::map<std::pair<std::uint32_t, std::string>, Instant> begins;
     for (const auto& told : world_.record_.told) {
@@ -242,8 +266,9 @@ void Checks::what_was_told() {
             continue;
         }
         if (told.kind == Told::Kind::end) { continue; }
-        const std::uint32_t teller = world_.wires_[told.wire]->node;
-        const auto [it, is_new] = truths.try_emplace({told.user, told.channel, world_.splits_.empty() ? 0 : teller});
+        const Teller teller{world_.wires_[told.wire]->node, world_.wires_[told.wire]->life};
+        const bool alike = world_.splits_.empty() && world_.record_.losses.empty();
+        const auto [it, is_new] = truths.try_emplace({told.user, told.channel, alike ? 0 : teller.life << 8 | teller.node});
         if (is_new) {
             it->second = {connected(told.user, told.channel, false), connected(told.user, told.channel, true), covered(told.user, told.channel, teller), {}};
             for (const auto& hold : world_.record_.holds) {

@@ -131,6 +131,7 @@ void World::move_slot(const Fault& fault) {
 void World::loss() {
     loss_ = true;
     last_loss_ = now();
+    record_.losses.push_back(now());
 }
 
 void World::mood(RedisMood mood, Duration lasts) {

@@ -112,7 +112,7 @@ std::string describe(const Options& options) {
     number("--users", options.users);
     number("--tabs", options.tabs);
     number("--channels", options.channels);
-    number("--active-ms", static_cast<std::uint64_t>(options.active / 1ms));
+    number("--active-ns", static_cast<std::uint64_t>(options.active.count()));
     number("--drift", options.drift);
     number("--sharded", options.sharded);
     number("--operations-max", options.operations_max);
@@ -120,7 +120,7 @@ std::string describe(const Options& options) {
     number("--scan-whole", options.scan_whole);
     number("--history", options.history_size);
     number("--list-limit", options.list_limit);
-    number("--silence-ms", static_cast<std::uint64_t>(options.silence / 1ms));
+    number("--silence-ns", static_cast<std::uint64_t>(options.silence.count()));
     number("--faults", options.faults_max);
     number("--later", options.later_max);
     number("--splits", options.splits);

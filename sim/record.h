@@ -51,6 +51,7 @@ class Record {
     std::vector<Told> farewells;             // `unsubscribed`, when it was answered: a node does one request after another.
     std::vector<Interval> redis_away;        // Answered nobody ...
     std::vector<Interval> redis_slow;        // ... or late.
+    std::vector<Instant> losses;             // Of what Redis held, all or the last of it.
     std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife> lives;
 
     void open(std::uint32_t wire, const std::string& user, const std::string& channel, std::uint32_t node, std::uint64_t life,

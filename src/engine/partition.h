@@ -380,7 +380,8 @@ class Partition {
     std::set<std::pair<std::string, std::string>> owed_;   // Entered is owed: channel and user.
     std::set<std::string> catching_up_;      // With must_reach.
     std::deque<std::pair<Instant, std::string>> kept_;   // Until when a log was kept in memory, and of which channel.
-    std::set<std::string> unconfirmed_;      // With members whom R4 hides.
+    std::set<std::string> unconfirmed_;      // With members whom R4 hides ...
+    std::string holders_asked_;              // ... and the last one whose holders were asked for.
     std::set<std::string> idle_;             // Perhaps nobody wants them any more.
     std::set<std::pair<Instant, std::uint32_t>> timed_views_;   // Slots of channels whose views have a deadline, by `view_due`.
 

@@ -70,7 +70,9 @@ void Partition::on_lease_answer(Flight& flight, const codec::resp::Value& value)
     const bool long_blind = last_answer_ && now() - *last_answer_ > settings_.lease;
     if (was_blind) { discontinuity(); }
     const Instant answered = last_answer_.value_or(now());
-    last_answer_ = now();
+    // An answer is as old as its call: one that waited while this node slept says nothing of now.
+    const bool late = now() - flight.sent > settings_.stale_after();
+    last_answer_ = late ? std::max(answered, flight.sent) : now();
     consider_reach();
     if (status == "NOLEASE" || status == "OPGAP" || status == "FENCED") {
         if (status != "FENCED") { lost_data(answered); }

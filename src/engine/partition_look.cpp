@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t kLookMax = 64;         // Positions in one META.
 constexpr std::size_t kLooksMax = 1;         // METAs in one heartbeat. Four were half of what Redis did when 60,000 users of six nodes came back.
+constexpr std::size_t kHoldersMax = 64;      // Channels whose holders are asked for in one heartbeat, in turns.
 constexpr Duration kKeepAliveEvery = 3600s;  // A log without messages ends a day after it was last kept alive.
 
 }  // namespace
@@ -119,15 +120,19 @@ void Partition::on_log_look(Channel& channel, std::string_view epoch, std::uint6
 }
 
 void Partition::ask_holders() {
-    for (const std::string& wire : std::exchange(unconfirmed_, {})) {
-        const Channel* channel = find(wire);
-        if (channel == nullptr) { continue; }
-        std::vector<std::string> users = channel->view.unconfirmed(kLookMax);
-        if (users.empty()) { continue; }
-        unconfirmed_.insert(wire);
-        std::vector<std::string> args{wire};
+    auto next = unconfirmed_.upper_bound(holders_asked_);
+    for (std::size_t rest = std::min(unconfirmed_.size(), kHoldersMax); rest > 0; --rest) {
+        if (next == unconfirmed_.end()) { next = unconfirmed_.begin(); }
+        const Channel* channel = find(holders_asked_ = *next);
+        std::vector<std::string> users = channel == nullptr ? std::vector<std::string>() : channel->view.unconfirmed(kLookMax);
+        if (users.empty()) {
+            next = unconfirmed_.erase(next);
+            continue;
+        }
+        ++next;
+        std::vector<std::string> args{holders_asked_};
         args.insert(args.end(), users.begin(), users.end());
-        eval({.kind = Pending::Kind::holders, .wire = wire, .wires = std::move(users), .call = 0, .read = {}}, scripts::holders(), std::move(args));
+        eval({.kind = Pending::Kind::holders, .wire = holders_asked_, .wires = std::move(users), .call = 0, .read = {}}, scripts::holders(), std::move(args));
     }
 }
 

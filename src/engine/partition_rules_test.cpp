@@ -44,9 +44,21 @@ class PartitionRules : public PartitionRig {
     // Another node, by how often it has written.
     void other(const std::string& o) { others_ = {Rig::bulk("m.1"), Rig::bulk(o), Rig::bulk("live"), Rig::bulk("m"), Rig::bulk("1/1000/8500/5000/2")}; }
 
+    // From now on the server's answers lie unread; then the node wakes up, so much later, and reads them.
+    void wake_after(Duration slept) {
+        instant_ += slept;
+        waits_ = false;
+        for (const auto& [link, words] : std::exchange(waiting_, {})) { serve(link, peers_.at(link), words); }
+    }
+
     void serve(LinkId link, Rig::Peer& peer, const Words& words) override {
+        if (waits_) {
+            waiting_.emplace_back(link, words);
+            return;
+        }
         if (served_as_usual(link, peer, words)) { return; }
         if (is(words, scripts::reg())) {
+            if (std::exchange(flushed_, false)) { digest_ = 0; }
             give(link, lease("OK", "0"));
         } else if (is(words, scripts::apply())) {
             std::vector<std::string> positions;
@@ -59,7 +71,7 @@ class PartitionRules : public PartitionRig {
                     if (words[at] == "-") { digest_ -= std::stoll(words[at + 2]); }
                 }
             }
-            give(link, lease("OK", words[6], positions));
+            give(link, flushed_ ? Rig::list({Rig::bulk("NOLEASE")}) : lease("OK", words[6], positions));
         } else if (is(words, scripts::reap())) {
             reaped_.push_back(words[5]);
             give(link, Rig::list({Rig::bulk("MOVED")}));
@@ -94,6 +106,8 @@ class PartitionRules : public PartitionRig {
 
     std::string member_;                     // Of the channel; empty: none.
     std::vector<std::string> written_, reaped_;
+    bool waits_ = false, flushed_ = false;
+    std::vector<std::pair<LinkId, Words>> waiting_;
 };
 
 template <bool Ablation::* kRule>
@@ -162,6 +176,21 @@ TEST_F(PartitionWithoutR8, WhoWasCutOffTooIsReaped) {
     cut();
     pass(1200ms);
     EXPECT_THAT(reaped_, Contains("m.1"));
+}
+
+// R9. An answer that lay unread while this node slept for longer than a lease is no contact: when the next one says that the lease
+// is gone, the others may have given up rightly whom it held. (Sim seed 38496.)
+TEST_F(PartitionRules, AnAnswerReadAfterASleepIsAsOldAsItsCall) {
+    enter("ada");
+    waits_ = true;
+    pass(1100ms);
+    ASSERT_THAT(waiting_, Not(IsEmpty()));
+    wake_after(14s);
+    flushed_ = true;
+    run();
+    cluster_.on_deadline(now(), out_);
+    run();
+    EXPECT_THAT(told_, Contains(testing::VariantWith<domain::Doubt>(testing::_)));
 }
 
 // R3. A later incarnation of another node may mean that Redis lost data just before this one began: whom it sees may be held by a
