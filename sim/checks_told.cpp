@@ -94,13 +94,16 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
                 if (away.from <= whole.to && *life->second.crashed < away.to) { whole.to = std::max(whole.to, away.to + 3s + options.lease); }
             }
         }
-        // What the node could not say at once it says when it can, unless it was given up meanwhile.
+        // What the node could not say at once it says when it can; or Redis has the user until the node is given up.
         if (hold.ended) {
             const auto given_up = out_of_contact(hold, true);
             for (const auto& part : blind(hold.node)) {
-                const bool inside = part.from <= whole.to && whole.to < part.to;
-                const bool lost = std::ranges::any_of(given_up, [&](const Interval& gap) { return gap.from < part.to && part.from < gap.to; });
-                if (inside && !lost) { whole.to = std::max(whole.to, part.to); }
+                if (whole.to < part.from || part.to <= whole.to) { continue; }
+                Instant until = part.to;
+                for (const auto& gap : given_up) {
+                    if (gap.from < part.to && part.from < gap.to) { until = std::min(until, gap.from); }
+                }
+                whole.to = std::max(whole.to, until);
             }
         }
         // The leave is among what a failover lost: Redis has the user again, until the node has said it anew.
