@@ -57,6 +57,10 @@ Options draw_options(std::uint64_t seed, bool liveness) {
     if (later.below(4) == 0) { out.later_max = static_cast<std::uint32_t>(1 + later.below(2)); }
     if (later.below(6) == 0) { out.next_version = static_cast<std::uint32_t>(1 + later.below((1U << out.nodes) - 1)); }
     out.next_breaks = out.next_version != 0 && later.below(3) == 0;
+    // A healthy part of the world is not on one side of a split.
+    Rng latest(seed * 2 + 0x59117);
+    out.splits = !liveness && latest.below(4) == 0;
+    if (out.splits) { out.later_max = std::max(out.later_max, 1U); }
     return out;
 }
 
