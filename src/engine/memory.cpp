@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/short_text.h"
+#include "base/sorted.h"
+
 namespace starling::engine {
 
 using namespace domain;
@@ -42,10 +45,23 @@ struct Memory::KeyedResults {
     }
 };
 
+// A member, in little memory: each present connection has one in each of its channels.
 struct Memory::Held {
-    Member member;
-    bool lingers = false;
-    Instant until{};
+    ShortText user;
+    std::int64_t connected_at = 0;
+    SharedBytes data;                        // Null: none.
+    Instant until = Instant::max();          // While it lingers.
+    std::string_view key() const { return user.view(); }
+    bool lingers() const { return until != Instant::max(); }
+    Member member() const {
+        return {std::string(user.view()), connected_at, data ? std::optional(std::string(data.view())) : std::nullopt};
+    }
+    // Whether that was another one.
+    bool set(std::string_view given) {
+        if (data && data.view() == given) { return false; }
+        data = SharedBytes(given);
+        return true;
+    }
 };
 
 struct Memory::Channel {
@@ -58,7 +74,7 @@ struct Memory::Channel {
     std::uint64_t acknowledged = 0;
     std::unique_ptr<KeyedResults> keys;
     struct Presence {
-        std::map<std::string, Held, std::less<>> members;
+        Sorted<Held> members;
         std::set<std::pair<Instant, std::string>> lingering;
     };
     std::unique_ptr<Presence> presence;      // While it has members.
@@ -205,7 +221,7 @@ void Memory::on(Listen& call) {
     out_->events.emplace_back(std::move(listening));
     MembersChanged members{.channel = channel.ref};
     if (channel.presence) {
-        for (const auto& [user, held] : channel.presence->members) { members.joins.push_back(held.member); }
+        for (const Held& held : channel.presence->members) { members.joins.push_back(held.member()); }
     }
     out_->events.emplace_back(std::move(members));
     settle(channel);
@@ -300,19 +316,19 @@ void Memory::on(Enter& call) {
     Channel& channel = this->channel(call.channel);
     MembersChanged changed{.channel = channel.ref};
     if (!channel.presence) { channel.presence = std::make_unique<Channel::Presence>(); }
-    const auto [it, fresh] = channel.presence->members.try_emplace(call.user_id);
-    Held& held = it->second;
-    if (fresh) {
-        held.member = {call.user_id, now_.wall_ms, call.data ? std::move(call.data) : std::move(call.fallback)};
-        changed.joins.push_back(held.member);
+    Held fresh;
+    fresh.user = ShortText(call.user_id);
+    const auto [held, is_new] = channel.presence->members.add(std::move(fresh));
+    if (is_new) {
+        held->connected_at = now_.wall_ms;
+        const auto& data = call.data ? call.data : call.fallback;
+        if (data) { held->set(*data); }
+        changed.joins.push_back(held->member());
         ++members_;
     } else {
-        if (held.lingers) { channel.presence->lingering.erase({held.until, call.user_id}); }
-        held.lingers = false;
-        if (call.data && held.member.data != call.data) {
-            held.member.data = std::move(call.data);
-            changed.updates.push_back(held.member);
-        }
+        if (held->lingers()) { channel.presence->lingering.erase({held->until, call.user_id}); }
+        held->until = Instant::max();
+        if (call.data && held->set(*call.data)) { changed.updates.push_back(held->member()); }
     }
     const bool told = !changed.joins.empty() || !changed.updates.empty();
     if (told && channel.listening) { out_->events.emplace_back(std::move(changed)); }
@@ -321,18 +337,15 @@ void Memory::on(Enter& call) {
 
 void Memory::remove(Channel& channel, const std::string& user) {
     auto& [members, lingering] = *channel.presence;
-    const auto it = members.find(user);
-    // `user` may be the very entry that goes.
-    if (it->second.lingers) { lingering.erase(lingering.find({it->second.until, user})); }
-    members.erase(it);
+    const Held& held = *members.find(user);
+    if (held.lingers()) { lingering.erase({held.until, user}); }
+    members.erase(user);
     if (members.empty()) { channel.presence.reset(); }
     --members_;
 }
 
 Memory::Held* Memory::held_of(Channel& channel, const std::string& user) {
-    if (!channel.presence) { return nullptr; }
-    const auto it = channel.presence->members.find(user);
-    return it == channel.presence->members.end() ? nullptr : &it->second;
+    return channel.presence ? channel.presence->members.find(user) : nullptr;
 }
 
 void Memory::on(Exit& call) {
@@ -345,8 +358,7 @@ void Memory::on(Exit& call) {
             MembersChanged changed{.channel = channel.ref};
             changed.leaves.push_back(std::move(call.user_id));
             if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
-        } else if (!held->lingers) {
-            held->lingers = true;
+        } else if (!held->lingers()) {
             held->until = now_.instant + linger_;
             channel.presence->lingering.emplace(held->until, call.user_id);
         }
@@ -357,10 +369,9 @@ void Memory::on(Exit& call) {
 void Memory::on(Update& call) {
     Channel& channel = this->channel(call.channel);
     Held* held = held_of(channel, call.user_id);
-    if (held != nullptr && held->member.data != call.data) {
-        held->member.data = std::move(call.data);
+    if (held != nullptr && held->set(call.data)) {
         MembersChanged changed{.channel = channel.ref};
-        changed.updates.push_back(held->member);
+        changed.updates.push_back(held->member());
         if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
     }
     settle(channel);
