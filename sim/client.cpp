@@ -230,7 +230,11 @@ void Client::on_closed(std::uint32_t wire, std::uint16_t code) {
         }
         return true;
     });
-    if (next_ && next_->wire == wire) { next_.reset(); return; }
+    if (next_ && next_->wire == wire) {
+        handed_over_ = world_.now();         // Back to the old one, which brings what the new one has brought.
+        next_.reset();
+        return;
+    }
     if (!current_ || current_->wire != wire) { return; }
     current_.reset();
     if (next_) {
