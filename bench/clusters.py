@@ -17,11 +17,10 @@ CLUSTERS = {
                    "--connections 1000 --nodes 6 --processes 2 --all-channel --samples 100"),
     "cluster-10k": ("10,000 connections over six nodes and one Redis, rooms of ten",
                     "--connections 10000 --nodes 6 --processes 2 --all-channel --in-flight 1024"),
-    "cluster-100k": ("100,000 connections over six nodes and one Redis, rooms of ten",
-                     "--connections 100000 --nodes 6 --processes 6 --all-channel --in-flight 2048 --storm 10"),
-    **{f"cluster-100k-{count}": (f"the same with {count} partitions in place of 32, see docs/OPERATIONS.md on one Redis",
-                                 f"--connections 100000 --nodes 6 --processes 6 --all-channel --in-flight 2048 --storm 10 -- --cluster.partitions={count}")
-       for count in (8, 2)},
+    **{f"cluster-100k{name}": (f"100,000 connections over six nodes and one Redis, rooms of ten{what}",
+                               f"--connections 100000 --nodes 6 --processes 6 --all-channel --in-flight 2048 --storm 10{flags}")
+       for name, what, flags in (("", "", ""), ("-8", ", with 8 partitions in place of 32", " -- --cluster.partitions=8"),
+                                 ("-2", ", with 2 partitions in place of 32", " -- --cluster.partitions=2"))},
     # At most 18,000 connections in a process, for a process may have 20,000 descriptors where this is run.
     **{f"million-{name}": (f"{count:,} connections on nodes apart, rooms of ten, 50,000 deliveries a second",
                            f"--connections {count} --nodes {-(-count // 18000)} --apart --no-presence --in-flight 2048 "

@@ -123,6 +123,7 @@ bool Checks::watched(const Hold& hold, const Interval& silence, Duration limit) 
         if (contact == life.contact.end()) { continue; }
         std::optional<Instant> since, last;
         for (const Instant at : contact->second) {
+            // Reads further apart begin anew (1.5 heartbeats for the engine, less here for clocks and links).
             if (at < silence.from || at > silence.to) { continue; }
             if (!since || at - *last > world_.options_.heartbeat * 13 / 10) { since = at; }
             last = at;

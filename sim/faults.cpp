@@ -129,8 +129,6 @@ void World::move_slot(const Fault& fault) {
 }
 
 void World::loss() {
-    loss_ = true;
-    last_loss_ = now();
     record_.losses.push_back(now());
 }
 

@@ -36,7 +36,7 @@ std::optional<Position> World::top_of(const std::string& channel, std::optional<
 void World::compare_log(const std::string& channel, const Position& position, const std::deque<HeldMessage>& held, const std::string& who,
                         std::optional<std::uint32_t> node) {
     // The answer may be older than a loss that happened while it was on its way.
-    if (options_.memory || (last_loss_ && now() - *last_loss_ < 8s)) { return; }
+    if (options_.memory || lost_within(8s)) { return; }
     const auto top = top_of(channel, node);
     const Stream* log = log_of(channel, node);
     if (!top || log == nullptr || top->epoch != position.epoch) { return; }
@@ -58,12 +58,12 @@ void World::compare_log(const std::string& channel, const Position& position, co
 
 void World::published(const std::string& channel, const std::string& user, const std::string& key_text, const std::string& data,
                       const std::string& id, const std::string& epoch, std::uint64_t offset) {
-    const auto recently = last_loss_ && now() - *last_loss_ < 20s;
+    const bool recently = lost_within(20s);
     if (!key_text.empty()) {
         const std::string result = id + " " + epoch + " " + std::to_string(offset);
         const auto [it, is_new] = results_.try_emplace({channel, user, key_text}, result);
         if (!is_new && it->second != result) {
-            if (!loss_) { violation("M4 key " + key_text + " of " + user + " in " + channel + " gave " + it->second + " and " + result); }
+            if (record_.losses.empty()) { violation("M4 key " + key_text + " of " + user + " in " + channel + " gave " + it->second + " and " + result); }
             it->second = result;
         }
     }

@@ -221,6 +221,7 @@ class World {
     void move_slot(const Fault& fault);
     void forget_links(std::uint32_t server);
     void loss();
+    bool lost_within(Duration time) const { return !record_.losses.empty() && now() - record_.losses.back() < time; }
     void mood(RedisMood mood, Duration lasts);
     RedisOptions redis_options() const;
     std::string random_run_id();
@@ -254,8 +255,7 @@ class World {
     Instant redis_paused_until_{}, redis_down_until_{};
     Duration redis_slow_{};
     std::uint32_t lose_replies_ = 0, drop_pushes_ = 0;   // Of a thousand.
-    bool quiet_ = false, loss_ = false;
-    std::optional<Instant> last_loss_;
+    bool quiet_ = false;
     std::optional<std::size_t> mood_;        // Its interval in redis_away.
     std::vector<Interval> lost_;             // What was written in between was lost by a failover.
     std::optional<std::string> violation_;

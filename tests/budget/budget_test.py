@@ -49,8 +49,8 @@ def open_client(port, index, rooms):
     client.sendall((f"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                     f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n").encode()
                    + frame({"type": "connect", "user": f"user-{index}"})
-                   + b"".join(frame({"type": "subscribe", "id": 1, "channel": channel, "watch": watch, "presence": rooms > 0})
-                              for channel, watch in channels))
+                   + b"".join(frame({"type": "subscribe", "id": number, "channel": channel, "watch": watch, "presence": rooms > 0})
+                              for number, (channel, watch) in enumerate(channels, 1)))
     return client
 
 
