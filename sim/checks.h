@@ -41,10 +41,11 @@ class Checks {
     Intervals connected(const std::string& user, const std::string& channel, bool lingering) const;
     // As far as the teller could know: its side of a split, and since when it runs.
     struct Teller { std::uint32_t node; std::uint64_t life; };
+    Instant began(Teller teller) const;
     Intervals covered(const std::string& user, const std::string& channel, Teller teller) const;
-    Intervals beyond_split(const Hold& hold, std::uint32_t teller) const;
+    Intervals beyond_split(const Hold& hold, Teller teller) const;
     Intervals blind(std::uint32_t node) const;
-    Intervals out_of_contact(const Hold& hold, bool surely, std::optional<Instant> knows_since = {}) const;
+    Intervals out_of_contact(const Hold& hold, bool surely, Instant knows_since = {}) const;
     bool watched(const Hold& hold, const Interval& silence, Duration limit) const;
     bool long_blind(const Hold& hold, Instant at) const;
 

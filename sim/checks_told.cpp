@@ -136,7 +136,7 @@ bool Checks::watched(const Hold& hold, const Interval& silence, Duration limit) 
 // When the node of this hold had been silent for so long that others may have given it up, until it has stated
 // again what it holds; `surely`: must have. Time in which Redis was not there is nobody's silence. P7: who began after Redis
 // had lost what this node said cannot know of it before it is back, and that it be back within the lease is all that is promised.
-Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Instant> knows_since) const {
+Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, Instant knows_since) const {
     Intervals out;
     const auto life = world_.record_.lives.find({hold.node, hold.life});
     if (life == world_.record_.lives.end() || world_.options_.memory) { return out; }
@@ -157,7 +157,7 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::opt
         if (gap.to - gap.from - overlap(gap, away) <= limit || (surely && !watched(hold, gap, limit))) { continue; }
         Instant from = gap.from + limit;
         for (const Instant loss : world_.record_.losses) {
-            if (knows_since && loss < *knows_since && gap.from <= loss && loss < gap.to) { from = std::min(from, loss); }
+            if (loss < knows_since && gap.from <= loss && loss < gap.to) { from = std::min(from, loss); }
         }
         out.push_back({from, gap.to + 6s});
     }
@@ -177,14 +177,15 @@ bool Checks::long_blind(const Hold& hold, Instant at) const {
     return to - from > world_.options_.lease * 9 / 10 - 100ms;
 }
 
-// When a hold on the other side of a split was out of this side's reach for the lease, or never known to it: until that one of
-// the two nodes that was with the old primary has found the new one, and has stated what it holds.
-Checks::Intervals Checks::beyond_split(const Hold& hold, std::uint32_t teller) const {
+// When a hold on the other side of a split was out of this side's reach for the lease, or not known to it (never, or P7: Redis
+// lost it before the teller began): until that one of the two nodes that was with the old primary has found the new one, and has
+// stated what it holds.
+Checks::Intervals Checks::beyond_split(const Hold& hold, Teller teller) const {
     Intervals out;
     const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
     for (const auto& split : world_.splits_) {
-        if (split.with_old(hold.node) == split.with_old(teller)) { continue; }
-        const std::uint32_t node = split.with_old(teller) ? teller : hold.node;
+        if (split.with_old(hold.node) == split.with_old(teller.node)) { continue; }
+        const std::uint32_t node = split.with_old(teller.node) ? teller.node : hold.node;
         Instant back(kNever);
         for (const auto& [of, life] : world_.record_.lives) {
             const auto contact = of.first == node ? life.contact.find(partition) : life.contact.end();
@@ -193,10 +194,18 @@ Checks::Intervals Checks::beyond_split(const Hold& hold, std::uint32_t teller) c
             if (first != contact->second.end()) { back = std::min(back, *first); }
         }
         const bool unknown = hold.acked && *hold.acked > split.from - 3200ms;
-        const Instant from = unknown ? *hold.acked : split.from + world_.options_.lease * 9 / 10 - 1600ms;
+        Instant from = unknown ? *hold.acked : split.from + world_.options_.lease * 9 / 10 - 1600ms;
+        for (const Instant loss : world_.record_.losses) {
+            if (loss < began(teller) && split.from <= loss && loss < back) { from = std::min(from, loss); }
+        }
         if (from < back) { out.push_back({from, back + 6s}); }
     }
     return out;
+}
+
+Instant Checks::began(Teller teller) const {
+    const auto life = world_.record_.lives.find({teller.node, teller.life});
+    return life == world_.record_.lives.end() ? Instant{} : life->second.began;
 }
 
 Checks::Intervals Checks::covered(const std::string& user, const std::string& channel, Teller teller) const {
@@ -220,9 +229,8 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
             if (next != clean_ends.end()) { whole.to = std::min(whole.to, *next); }
         }
-        const auto life = world_.record_.lives.find({teller.node, teller.life});
-        auto away = out_of_contact(hold, false, life == world_.record_.lives.end() ? std::nullopt : std::optional(life->second.began));
-        for (const auto& part : beyond_split(hold, teller.node)) { away.push_back(part); }
+        auto away = out_of_contact(hold, false, began(teller));
+        for (const auto& part : beyond_split(hold, teller)) { away.push_back(part); }
         for (const auto& part : without(whole, united(std::move(away)))) { out.push_back(part); }
     }
     return united(std::move(out));
