@@ -50,6 +50,7 @@ std::expected<std::uint16_t, std::string> Transport::listen(const std::string& h
     const int on = 1;
     ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);   // Whoever is accepted inherits it.
     const bool bound = ::bind(descriptor, found->ai_addr, found->ai_addrlen) == 0 && ::listen(descriptor, 4096) == 0;
     const int failure = errno;
     ::freeaddrinfo(found);
@@ -150,8 +151,6 @@ void Transport::accept_all(Listener& listener, std::vector<Event>& out) {
             ::close(descriptor);
             continue;
         }
-        const int on = 1;
-        ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         const ConnectionId id = take_slot();
         Connection& connection = connections_[id.slot];
         connection.descriptor = descriptor;

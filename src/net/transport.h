@@ -76,6 +76,8 @@ class Transport {
     bool use_send_ring();
     // When its queue is empty our half is closed; it is gone when the peer closes too or `within` is over.
     void close_after_flush(ConnectionId connection, Duration within, Instant now);
+    // The peer has said its last word, and nothing behind it counts: gone as soon as what waits for it has left.
+    void end_after_flush(ConnectionId connection, Duration within, Instant now);
     void expire(Instant now);                // Ends those whose close_after_flush is over.
 
     // To be said at `accepted`: the connection may begin with a PROXY header, which is taken off, before

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -186,6 +187,59 @@ TEST(Transport, QueuesWhatTheKernelDoesNotTakeAndGoesOnLater) {
 }
 
 // With and without the ring alike: those who read, one who does not and one who has gone.
+TEST(Transport, EndsWhoHasSaidItsLastWordAfterOurs) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const int client = dial(*port);
+    const ConnectionId id = await(transport, Event::Kind::accepted).connection;
+    transport.send(id, SharedBytes("bye"));
+    transport.end_after_flush(id, 10s, Instant{});
+    transport.end_after_flush(id, 10s, Instant{});
+    EXPECT_EQ(await(transport, Event::Kind::closed).connection, id);
+    EXPECT_EQ(transport.connection_count(), 0U);
+    char buffer[8] = {};
+    EXPECT_EQ(::recv(client, buffer, sizeof buffer, MSG_WAITALL), 3);
+    EXPECT_STREQ(buffer, "bye");
+    ::close(client);
+
+    // One that does not read what waits for it has until its time is over.
+    const int slow = dial(*port);
+    const ConnectionId slow_id = await(transport, Event::Kind::accepted).connection;
+    transport.send(slow_id, SharedBytes(ByteView(std::string(16 << 20, 'x'))));
+    transport.end_after_flush(slow_id, 10s, Instant{});
+    transport.flush();
+    transport.expire(Instant{} + 9s);
+    EXPECT_EQ(transport.connection_count(), 1U);
+    transport.expire(Instant{} + 10s);
+    EXPECT_EQ(await(transport, Event::Kind::closed).connection, slow_id);
+    ::close(slow);
+}
+
+TEST(Transport, SendsSmallPiecesAtOnce) {
+    Transport transport;
+    const auto port = transport.listen("127.0.0.1", 0, 1);
+    ASSERT_TRUE(port);
+    const int client = dial(*port);
+    const Event accepted = await(transport, Event::Kind::accepted);
+    // The only socket of this process that is bound to the port and has a peer.
+    sockaddr_in mine{};
+    socklen_t size = sizeof mine;
+    ASSERT_EQ(::getsockname(client, reinterpret_cast<sockaddr*>(&mine), &size), 0);
+    int served = -1;
+    for (int descriptor = 0; descriptor < 1024 && served < 0; ++descriptor) {
+        sockaddr_in peer{};
+        size = sizeof peer;
+        if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&peer), &size) == 0 && peer.sin_port == mine.sin_port) { served = descriptor; }
+    }
+    int no_delay = 0;
+    size = sizeof no_delay;
+    ASSERT_EQ(::getsockopt(served, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size), 0);
+    EXPECT_NE(no_delay, 0);
+    EXPECT_EQ(transport.peer_address(accepted.connection), "127.0.0.1");
+    ::close(client);
+}
+
 TEST(Transport, SweepsOneFrameToMany) {
     for (const bool by_ring : {false, true}) {
         Transport transport;

@@ -184,6 +184,20 @@ void Transport::close_after_flush(ConnectionId id, Duration within, Instant now)
     touch(id, *connection);
 }
 
+// Without unread bytes there is no reset that could overtake our last answer. A TLS peer may still say that it closes.
+void Transport::end_after_flush(ConnectionId id, Duration within, Instant now) {
+    Connection* connection = find(id);
+    if (connection == nullptr) { return; }
+    if (!connection->tls && !connection->blocked) {
+        write_queue(id, *connection);
+        if (connection->queue.empty()) {
+            drop(id, *connection);
+            return;
+        }
+    }
+    close_after_flush(id, within, now);
+}
+
 void Transport::expire(Instant now) {
     while (!closing_.empty() && closing_.begin()->first <= now) {
         const ConnectionId id = closing_.begin()->second;

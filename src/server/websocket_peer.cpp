@@ -78,13 +78,13 @@ void ShardLoop::read_frames(Peer& peer, ws::Reader& reader, std::span<char> byte
             }
         } else if (event.kind == Kind::close) {
             if (peer.kind == Peer::Kind::closing) {
-                transport_.close_after_flush(id, 0s, now_.instant);
+                transport_.end_after_flush(id, 0s, now_.instant);
                 return;
             }
             send_control(peer, ws::encode_close(event.code == close_code::no_status ? close_code::no_status : event.code));
             end_session(peer, event.code);
             peer.kind = Peer::Kind::closing;
-            transport_.close_after_flush(id, kCloseTimeout, now_.instant);
+            transport_.end_after_flush(id, kCloseTimeout, now_.instant);
             perform();
             return;
         } else if (event.kind == Kind::error) {
