@@ -49,7 +49,7 @@ std::uint32_t World::connect(std::uint32_t client, const std::string& user, std:
             Node& its = nodes_[mine.node];
             if (!mine.client_open) { return; }
             Box& box = its.boxes[mine.shard];
-            mine.session = box.shard->on_open({.app = 0, .token = {}, .address = "10.1.0.1"}, node_now(its), box.effects);
+            mine.session = box.shard->on_open({.app = 0, .token = {}}, node_now(its), box.effects);
             box.wires[{mine.session->slot, mine.session->generation}] = id;
             mine.heard = now();
         });

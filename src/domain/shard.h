@@ -28,7 +28,6 @@ namespace starling::domain {
 struct OpenInfo {
     std::size_t app = 0;               // Index into Settings::apps.
     std::optional<std::string> token;  // From the upgrade request: connect happens by itself.
-    std::string address;               // For logs.
 };
 
 // What shall happen. Performed in order at the end of the turn.

@@ -251,9 +251,12 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
     for (const auto& [name, value] : request.headers) {   // Several lines are one list (RFC 9110 §5.3).
         if (name == "x-forwarded-for") { forwarded += (forwarded.empty() ? "" : ",") + value; }
     }
-    std::string& address = peer.more().address;
-    address = client_address(address, forwarded, runtime_->config.server.trusted_proxies);
-    domain::OpenInfo info{.app = 0, .token = bearer(request), .address = address};
+    const auto per_address = static_cast<std::uint64_t>(runtime_->config.limits.connections_per_address);
+    const auto& proxies = runtime_->config.server.trusted_proxies;
+    if (per_address != 0 || !proxies.empty()) {
+        peer.more().address = client_address(transport_.peer_address(peer.id), forwarded, proxies);
+    }
+    domain::OpenInfo info{.app = 0, .token = bearer(request)};
     std::string app = "default";
     for (auto& [key, value] : query) {
         if (key == "app") { app = value; }
@@ -264,8 +267,7 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
         respond_error(peer, 404, {ErrorCode::not_found, "app: is unknown"});
         return;
     }
-    const auto per_address = static_cast<std::uint64_t>(runtime_->config.limits.connections_per_address);
-    const bool too_many = per_address != 0 && !shared_.addresses.try_add(counted_network(address), per_address);
+    const bool too_many = per_address != 0 && !shared_.addresses.try_add(counted_network(peer.peek().address), per_address);
     peer.counted = per_address != 0 && !too_many;
     transport_.send(peer.id, SharedBytes(ByteView(agreed->response)));
     peer.kind = echo ? Peer::Kind::echo : Peer::Kind::native;

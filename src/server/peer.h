@@ -23,7 +23,6 @@ struct ShardLoop::Peer {
     bool head_only = false;
     bool probed = false;                     // Its next bytes are told to the domain.
     bool counted = false;                    // In AddressCounts.
-    bool proxied = false;                    // May begin with a PROXY header: the address is not final.
     std::uint8_t window_bits = 0;            // Not 0: permessage-deflate was agreed.
     std::uint16_t close_code = 0;            // What we closed with.
     std::optional<domain::SessionId> session;
@@ -41,7 +40,7 @@ struct ShardLoop::Peer {
         std::string inbox;                   // Came while held.
         std::size_t stalled_bytes = 0;       // What was queued when we last looked.
         Instant deadline{};                  // By when the request at hand must be here.
-        std::string address;                 // Until the upgrade; then where it is counted.
+        std::string address;                 // Of the client behind trusted proxies, or where it is counted; else empty.
         std::map<std::uint32_t, Latest> latest;  // slow_consumer = "latest": what waits for room, by channel.
     };
     More& more() {

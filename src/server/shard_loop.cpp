@@ -21,8 +21,10 @@ constexpr Duration kStrangers = 3ms;         // Of a turn, while others wait.
 constexpr Duration kLastAnswer = 1s;         // For the peer to take it and to close too.
 constexpr Duration kEngineSlow = 2s;         // To be found first, before the log says that it is missed.
 
+Instant read_instant() { return Instant(std::chrono::steady_clock::now().time_since_epoch()); }
+
 Now read_clocks() {
-    return {Instant(std::chrono::steady_clock::now().time_since_epoch()),
+    return {read_instant(),
             std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
 }
 
@@ -120,9 +122,8 @@ void ShardLoop::on_event(const net::Event& event) {
         peer = Peer{};
         peer.id = id;
         peer.admin = event.listener == kAdmin;
-        peer.more().address = transport_.peer_address(id);
-        if (!peer.admin && is_trusted(peer.more().address, runtime_->config.server.trusted_proxies)) {
-            peer.proxied = true;
+        const auto& proxies = runtime_->config.server.trusted_proxies;
+        if (!peer.admin && !proxies.empty() && is_trusted(transport_.peer_address(id), proxies)) {
             transport_.expect_proxy_header(id);
         }
         peer.last_received = now_.instant;
@@ -139,10 +140,6 @@ void ShardLoop::on_event(const net::Event& event) {
     const std::span<char> bytes = transport_.read(id);
     if (bytes.empty()) { return; }
     peer->last_received = now_.instant;
-    if (peer->proxied) {
-        peer->proxied = false;
-        peer->more().address = transport_.peer_address(id);
-    }
     if (std::exchange(peer->probed, false) && peer->session) { shard_.on_alive(*peer->session, now_, effects_); }
     if (peer->kind == Peer::Kind::http) {
         on_http(*peer, {bytes.data(), bytes.size()});
@@ -326,10 +323,10 @@ void ShardLoop::feed(bool crowded) {
             strangers_.push_back(event);
         }
     }
-    const Instant until = read_clocks().instant + kStrangers;
+    const Instant until = read_instant() + kStrangers;
     for (const net::Event& event : strangers_) {
         on_event(event);
-        if (read_clocks().instant >= until) { return; }
+        if (read_instant() >= until) { return; }
     }
 }
 
@@ -353,7 +350,7 @@ void ShardLoop::run() {
         events_.clear();
         // Readable sockets stay readable: without the pause this loop would spin on them.
         if (crowded) { std::this_thread::sleep_for(1ms); }
-        transport_.wait(std::max<Duration>(until - read_clocks().instant, 0ns), events_);
+        transport_.wait(std::max<Duration>(until - read_instant(), 0ns), events_);
         now_ = read_clocks();
         posts_.clear();
         shared_.mailboxes[identity_.index]->drain(posts_);
@@ -382,7 +379,7 @@ void ShardLoop::run() {
         *frames_ = Frames{};                 // Nothing is held past the turn.
         counters_.loop_delay_seconds =
             std::max(counters_.loop_delay_seconds,
-                     std::chrono::duration<double>(read_clocks().instant - now_.instant).count());
+                     std::chrono::duration<double>(read_instant() - now_.instant).count());
         if (drained_ && !reported_idle_ && websockets_ == 0 && shard_.idle() && engine_->idle()) {
             reported_idle_ = true;
             shared_.idle_loops.fetch_add(1, std::memory_order_relaxed);
