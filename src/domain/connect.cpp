@@ -169,9 +169,9 @@ void Shard::State::on(ResumeAskMail& ask) {
                     {hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
             }
         }
-    } else if (const auto it = ended.find({ask.old.slot, ask.old.generation}); it != ended.end()) {
-        answer.resumed = it->second.resumable && it->second.app == ask.app && it->second.user_id == ask.user_id;
-        if (answer.resumed) { answer.grants = it->second.grants; }
+    } else if (const EndedSession* record = ended.find(ask.old)) {
+        answer.resumed = record->resumable && record->app == ask.app && record->user_id == ask.user_id;
+        if (answer.resumed) { answer.grants = record->grants; }
     }
     mail(ask.session.shard, std::move(answer));
 }
@@ -305,17 +305,15 @@ void Shard::State::end(Session& session, std::uint16_t code) {
     const SessionId id = id_of(session);
     const Departure departure = lingers(code) ? Departure::broken : Departure::clean;
     if (session.state == Session::State::open) {
-        Ended& record = ended[{id.slot, id.generation}];
-        record.app = session.app;
-        record.user_id = session.user_id;
+        EndedSession record{.id = id, .forgotten_at = now.instant + kResumable, .app = session.app, .user_id = session.user_id,
+                            .grants = session.peek().channel_grants};
         record.resumable =
             code != close_code::unauthenticated && code != close_code::forbidden && code != close_code::ended;
-        record.grants = session.peek().channel_grants;
         for (const auto& subscription : session.subscriptions) {
             if (subscription.granted == 0) { continue; }
             record.grants.push_back({hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
         }
-        deadlines.push({now.instant + kResumable, Due::Kind::ended, id});
+        ended.add(std::move(record));
         remove_from_user(session);
     }
     if (session.state == Session::State::open || session.state == Session::State::attaching) {

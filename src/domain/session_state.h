@@ -143,11 +143,4 @@ struct HubChannel {
     std::vector<HubEntry> entries;
 };
 
-struct Ended {
-    std::uint32_t app = 0;
-    std::string user_id;
-    bool resumable = false;
-    std::vector<ChannelGrant> grants;
-};
-
 }  // namespace starling::domain

@@ -119,6 +119,7 @@ std::optional<Instant> Shard::next_deadline() const {
         const Instant at = state_->opened.front().first + state_->settings->connect_timeout;
         next = next ? std::min(*next, at) : at;
     }
+    if (const auto at = state_->ended.next_deadline()) { next = next ? std::min(*next, *at) : at; }
     return next;
 }
 
@@ -131,6 +132,7 @@ void Shard::on_deadline(Now now, Effects& out) {
         if (session != nullptr && session->state == Session::State::fresh) { s.on_session_deadline(*session); }
         s.opened.pop_front();
     }
+    s.ended.on_deadline(now.instant);
     while (!s.deadlines.empty() && s.deadlines.top().at <= now.instant) {
         const State::Due due = s.deadlines.top();
         s.deadlines.pop();
@@ -140,8 +142,6 @@ void Shard::on_deadline(Now now, Effects& out) {
             s.conclude(std::uint64_t{due.id.slot} << 32 | due.id.generation);
         } else if (due.kind == State::Due::Kind::proof) {
             s.on_proof_deadline();
-        } else if (due.kind == State::Due::Kind::ended) {
-            s.ended.erase({due.id.slot, due.id.generation});
         } else if (due.id.slot < s.homes.size() && s.homes[due.id.slot]) {
             HomeChannel& channel = *s.homes[due.id.slot];
             if (due.at >= channel.scheduled) { s.on_home_deadline(channel); }   // Else of an earlier channel here.

@@ -18,6 +18,7 @@
 #include "base/random.h"
 #include "base/slot_index.h"
 #include "codec/native.h"
+#include "domain/ended_sessions.h"
 #include "domain/home_channel.h"
 #include "domain/mail.h"
 #include "domain/session_state.h"
@@ -84,7 +85,7 @@ struct Shard::State {
     // --- deadlines: a heap whose stale entries are skipped when they come up ---
     struct Due {
         Instant at;
-        enum class Kind : std::uint8_t { session, home, ended, proof, consultation } kind;
+        enum class Kind : std::uint8_t { session, home, proof, consultation } kind;
         SessionId id;
         bool operator>(const Due& other) const { return at > other.at; }
     };
@@ -101,7 +102,7 @@ struct Shard::State {
     std::optional<std::uint32_t> newest_of(std::uint32_t app, std::string_view user) const;
     void add_to_user(Session& session);
     void remove_from_user(Session& session);
-    std::map<std::pair<std::uint32_t, std::uint32_t>, Ended> ended;
+    EndedSessions ended;
     Session* find(SessionId id);
     void connect(Session& session, native::RequestId request, native::Connect command);
     void attach(Session& session);
