@@ -1,21 +1,13 @@
 #include "codec/json.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
+
+#include "codec/json_string.h"
 
 namespace starling::codec::json {
 
 namespace {
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-int hex(char c) {
-    if (is_digit(c)) { return c - '0'; }
-    if (c >= 'a' && c <= 'f') { return c - 'a' + 10; }
-    if (c >= 'A' && c <= 'F') { return c - 'A' + 10; }
-    return -1;
-}
 
 // A cursor over the text. Each skip_ returns false where the grammar is broken, and stands there.
 struct Scanner {
@@ -29,18 +21,12 @@ struct Scanner {
     }
     bool skip_string() {
         ++at;
-        while (more()) {
-            const auto c = static_cast<unsigned char>(peek());
-            if (c == '"') {
+        while ((at = plain_end(text, at)) < text.size()) {
+            if (peek() == '"') {
                 ++at;
                 return true;
             }
-            if (c < 0x20) { return false; }
-            if (c != '\\') {
-                ++at;
-                continue;
-            }
-            if (++at >= text.size()) { return false; }
+            if (peek() != '\\' || ++at >= text.size()) { return false; }
             const char escape = peek();
             if (escape == 'u') {
                 for (int i = 1; i <= 4; ++i) {
@@ -134,30 +120,6 @@ Value take_valid(Scanner& scanner) {
     const std::size_t begin = scanner.at;
     skip_valid(scanner);
     return {kind_of(scanner.text[begin]), scanner.text.substr(begin, scanner.at - begin)};
-}
-
-void append_utf8(std::string& out, std::uint32_t code) {
-    if (code < 0x80) {
-        out += static_cast<char>(code);
-    } else if (code < 0x800) {
-        out += static_cast<char>(0xC0 | (code >> 6));
-        out += static_cast<char>(0x80 | (code & 0x3F));
-    } else if (code < 0x10000) {
-        out += static_cast<char>(0xE0 | (code >> 12));
-        out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-        out += static_cast<char>(0x80 | (code & 0x3F));
-    } else {
-        out += static_cast<char>(0xF0 | (code >> 18));
-        out += static_cast<char>(0x80 | ((code >> 12) & 0x3F));
-        out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-        out += static_cast<char>(0x80 | (code & 0x3F));
-    }
-}
-
-std::uint32_t code_unit(std::string_view four) {
-    std::uint32_t value = 0;
-    for (const char c : four) { value = value * 16 + static_cast<std::uint32_t>(hex(c)); }
-    return value;
 }
 
 }  // namespace
@@ -298,95 +260,11 @@ std::uint32_t depth(std::string_view raw) {
     return deepest;
 }
 
-std::optional<std::string> unescape(std::string_view raw) {
-    raw = raw.substr(1, raw.size() - 2);
-    const std::size_t plain = std::min(raw.find('\\'), raw.size());
-    std::string out(raw.substr(0, plain));
-    for (std::size_t i = plain; i < raw.size(); ++i) {
-        if (raw[i] != '\\') {
-            out += raw[i];
-            continue;
-        }
-        switch (raw[++i]) {
-            case 'b': out += '\b'; break;
-            case 'f': out += '\f'; break;
-            case 'n': out += '\n'; break;
-            case 'r': out += '\r'; break;
-            case 't': out += '\t'; break;
-            case 'u': {
-                std::uint32_t code = code_unit(raw.substr(i + 1, 4));
-                i += 4;
-                if (code >= 0xDC00 && code <= 0xDFFF) { return std::nullopt; }
-                if (code >= 0xD800 && code <= 0xDBFF) {
-                    if (raw.substr(i + 1, 2) != "\\u") { return std::nullopt; }
-                    const std::uint32_t low = code_unit(raw.substr(i + 3, 4));
-                    if (low < 0xDC00 || low > 0xDFFF) { return std::nullopt; }
-                    code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-                    i += 6;
-                }
-                append_utf8(out, code);
-                break;
-            }
-            default: out += raw[i];
-        }
-    }
-    return out;
-}
-
 std::optional<std::int64_t> integer(std::string_view raw) {
     std::int64_t value = 0;
     const auto [end, failure] = std::from_chars(raw.data(), raw.data() + raw.size(), value);
     if (failure != std::errc{} || end != raw.data() + raw.size()) { return std::nullopt; }
     return value;
-}
-
-void append_string(std::string& out, std::string_view text) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    static constexpr auto kPlain = [] {
-        std::array<bool, 256> plain{};
-        for (std::size_t c = 0x20; c < plain.size(); ++c) { plain[c] = c != '"' && c != '\\'; }
-        return plain;
-    }();
-    out += '"';
-    std::size_t begin = 0;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        if (kPlain[c]) { continue; }
-        out.append(text, begin, i - begin);
-        begin = i + 1;
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += static_cast<char>(c);
-        } else {
-            out += "\\u00";
-            out += kDigits[c >> 4];
-            out += kDigits[c & 15];
-        }
-    }
-    out.append(text, begin);
-    out += '"';
-}
-
-bool valid_utf8(std::string_view text) {
-    for (std::size_t i = 0; i < text.size();) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        if (c < 0x80) {
-            ++i;
-            continue;
-        }
-        const std::size_t length = c >= 0xC2 && c <= 0xDF ? 2 : c >= 0xE0 && c <= 0xEF ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
-        if (length == 0 || i + length > text.size()) { return false; }
-        const auto second = static_cast<unsigned char>(text[i + 1]);
-        // RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF.
-        const unsigned low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
-        const unsigned high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
-        if (second < low || second > high) { return false; }
-        for (std::size_t k = 2; k < length; ++k) {
-            if ((static_cast<unsigned char>(text[i + k]) & 0xC0) != 0x80) { return false; }
-        }
-        i += length;
-    }
-    return true;
 }
 
 }  // namespace starling::codec::json

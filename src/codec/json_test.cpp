@@ -54,6 +54,28 @@ TEST(Json, UnescapesAndEscapes) {
     EXPECT_EQ(out, R"("a\"\\\u000a\u0001")");
 }
 
+// Text is looked at eight bytes at a time: each byte that needs a look of its own, at each place.
+TEST(Json, FindsWhatIsSpecialAtEveryPlace) {
+    for (std::size_t size = 1; size <= 20; ++size) {
+        for (std::size_t at = 0; at < size; ++at) {
+            for (int c = 1; c < 128; ++c) {
+                std::string text(size, at % 2 == 0 ? 'x' : '\x7f');
+                text[at] = static_cast<char>(c);
+                std::string out;
+                append_string(out, text);
+                ASSERT_TRUE(parse(out, 1)) << out;
+                ASSERT_EQ(unescape(out), text);
+                ASSERT_EQ(parse('"' + text + '"', 1).has_value(), c >= 0x20 && c != '"' && c != '\\') << text;
+            }
+            std::string text(size, 'x');
+            text.replace(at, 1, "\xC3\xA9");
+            ASSERT_TRUE(valid_utf8(text));
+            text.erase(at + 1, 1);
+            ASSERT_FALSE(valid_utf8(text));
+        }
+    }
+}
+
 TEST(Json, IntegersOnly) {
     EXPECT_EQ(integer("9007199254740991"), 9007199254740991);
     EXPECT_FALSE(integer("1.0"));
