@@ -35,7 +35,7 @@ TEST(Sorted, DoesWhatAMapDoes) {
     Rng rng(7);
     Sorted<Row> rows;
     Known known;
-    for (int step = 0; step < 40000; ++step) {
+    for (int step = 0; step < 60000; ++step) {
         const std::uint64_t range = step % 20000 < 10000 ? 2000 : 20;
         const std::string key = "user-" + std::to_string(rng.below(2000) % range);
         const bool growing = step % 20000 < 6000;
@@ -60,7 +60,16 @@ TEST(Sorted, DoesWhatAMapDoes) {
             std::erase_if(known, [](const auto& entry) { return entry.second % 3 == 0; });
             same(rows, known);
         }
+        if (step % 7000 == 0) {              // Whole blocks of them.
+            rows.erase_if([](const Row& row) { return row.key().starts_with("user-1"); });
+            std::erase_if(known, [](const auto& entry) { return entry.first.starts_with("user-1"); });
+            same(rows, known);
+        }
     }
+    Sorted<Row> moved = std::move(rows);
+    same(moved, known);
+    rows = std::move(moved);
+    same(rows, known);
     rows.clear();
     EXPECT_TRUE(rows.empty());
     EXPECT_EQ(rows.find("user-1"), nullptr);
