@@ -64,8 +64,8 @@ void Cluster::start(Now now, Output& out) {
         partition->start();
     }
     if (partitions_.contains(0)) {
-        redis_.subscribe(0, control_all_, now, out.actions);
-        redis_.subscribe(0, control_mine_, now, out.actions);
+        redis_.subscribe(0, SharedBytes(control_all_), now, out.actions);
+        redis_.subscribe(0, SharedBytes(control_mine_), now, out.actions);
         if (settings_.ingress) {
             redis_.subscribe_pattern(std::string(kIngressChannel) + "*", now, out.actions);
             redis_.subscribe_pattern(std::string(kIngressDirect) + "*", now, out.actions);

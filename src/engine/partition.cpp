@@ -253,7 +253,7 @@ void Partition::run_views() {
 
 void Partition::set_view_due(Channel& channel, Instant at) {
     if (at == channel.view_due) { return; }
-    const std::uint32_t slot = *slot_of(channel.wire);
+    const std::uint32_t slot = *slot_of(channel.name());
     timed_views_.erase({channel.view_due, slot});
     if (at != Instant::max()) { timed_views_.emplace(at, slot); }
     channel.view_due = at;

@@ -114,8 +114,9 @@ class Partition {
     using Names = std::set<std::string, std::less<>>;
     // There is one for each channel on each of its nodes, and for each user: what most of them do not need at a time lies apart.
     struct Channel {
-        std::string wire;                    // Its name in Redis: "<app>/<name>".
+        SharedBytes key;                     // What is subscribed, shared with the subscription: "st:{tag}:c:" and the name on the wire.
         std::uint32_t app = 0;
+        std::uint16_t name_at = 0;           // Where that begins in it.
         enum class State : std::uint8_t { idle, subscribing, syncing, live } state = State::idle;
         bool listened = false;               // By the domain.
         bool told = false;                   // Listening was answered.
@@ -153,8 +154,11 @@ class Partition {
         std::unique_ptr<Kept> kept;
 
         bool wanted() const { return listened || !own.empty(); }
-        domain::ChannelRef ref() const { return {app, wire.substr(wire.find('/') + 1)}; }
-        bool users_own() const { return wire[wire.find('/') + 1] == '@'; }
+        std::string_view name() const { return key.view().substr(name_at); }   // "<app>/<name>".
+        std::string wire() const { return std::string(name()); }
+        std::string_view name_in_app() const { return name().substr(name().find('/') + 1); }
+        domain::ChannelRef ref() const { return {app, std::string(name_in_app())}; }
+        bool users_own() const { return name_in_app().front() == '@'; }
         bool must_reach() const { return syncing && syncing->must_reach; }
         bool paging() const { return syncing && syncing->paging; }
         bool reads() const { return reading && reading->under_way; }

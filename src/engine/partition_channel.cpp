@@ -17,7 +17,7 @@ constexpr std::size_t kBufferMax = 4096;     // Deltas that wait for a snapshot;
 }  // namespace
 
 std::optional<std::uint32_t> Partition::slot_of(std::string_view wire) const {
-    return channel_index_.find(hash64(wire, hash_seed), [&](std::uint32_t slot) { return channels_[slot]->wire == wire; });
+    return channel_index_.find(hash64(wire, hash_seed), [&](std::uint32_t slot) { return channels_[slot]->name() == wire; });
 }
 
 Partition::Channel* Partition::find(std::string_view wire) const {
@@ -34,7 +34,8 @@ Partition::Channel& Partition::channel(const std::string& wire, const domain::Ch
     const std::uint32_t slot = free_channels_.back();
     free_channels_.pop_back();
     channels_[slot] = std::make_unique<Channel>();
-    channels_[slot]->wire = wire;
+    channels_[slot]->key = SharedBytes(base_ + "c:", wire);
+    channels_[slot]->name_at = static_cast<std::uint16_t>(base_.size() + 2);
     channels_[slot]->app = ref.app;
     channel_index_.insert(hash64(wire, hash_seed), slot);
     return *channels_[slot];
@@ -49,17 +50,17 @@ void Partition::want(Channel& channel) {
     if (channel.wanted()) {
         if (channel.state != Channel::State::idle) { return; }
         enter(channel, Channel::State::subscribing);
-        redis_.subscribe(index_, channel_key(channel.wire), now_, out_->actions);
+        redis_.subscribe(index_, channel.key, now_, out_->actions);
         return;
     }
     if (channel.reading && (!channel.reading->next.empty() || !channel.reading->asked.empty())) { return; }
-    if (channel.state != Channel::State::idle) { redis_.unsubscribe(channel_key(channel.wire), now_, out_->actions); }
-    dirty_channels_.erase(channel.wire);
-    stale_listens_.erase(channel.wire);
+    if (channel.state != Channel::State::idle) { redis_.unsubscribe(channel.key.view(), now_, out_->actions); }
+    dirty_channels_.erase(channel.wire());
+    stale_listens_.erase(channel.wire());
     set_view_due(channel, Instant::max());
-    catching_up_.erase(channel.wire);
-    const std::uint32_t slot = *slot_of(channel.wire);
-    channel_index_.erase(hash64(channel.wire, hash_seed), slot);
+    catching_up_.erase(channel.wire());
+    const std::uint32_t slot = *slot_of(channel.name());
+    channel_index_.erase(hash64(channel.name(), hash_seed), slot);
     channels_[slot].reset();
     free_channels_.push_back(slot);
 }
@@ -104,7 +105,7 @@ void Partition::on(domain::SignalTyping& call, const std::string& wire) {
 void Partition::tell_listening(Channel& channel, bool stale) {
     channel.told = true;
     channel.told_blind = stale && !channel.chain;
-    stale_listens_.erase(channel.wire);
+    stale_listens_.erase(channel.wire());
     tell(domain::Listening{channel.ref(), channel.chain.told(), stale});
     domain::MembersChanged members = channel.view.everything();
     tell_members(channel, std::move(members));
@@ -140,7 +141,7 @@ void Partition::sync(Channel& channel) {
     channel.sync = ++sync_serial_;
     if (channel.behind) { channel.behind->chain.reset(); }
     channel.trim();
-    to_sync_.push_back(channel.wire);
+    to_sync_.push_back(channel.wire());
 }
 
 // A Redis that is full, loading or busy refuses at once: asked again as soon as it had answered, it was asked some
@@ -197,8 +198,8 @@ void Partition::on_snap(Channel& channel, const codec::resp::Value& value) {
     if (count > settings_.snapshot_max) {
         channel.sync_state().paging = std::move(snapshot);
         ++syncing_;
-        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire, .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}});
-        redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire, "0", "COUNT", "1000"}, now_, out_->actions);
+        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}});
+        redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire(), "0", "COUNT", "1000"}, now_, out_->actions);
         return;
     }
     for (std::size_t i = 0; i + 1 < words[9].elements.size(); i += 2) {
@@ -218,12 +219,12 @@ void Partition::on_page(Channel& channel, const codec::resp::Value& value) {
     ++syncing_;
     const std::string& cursor = value.elements[0].text;
     if (cursor == "0") {
-        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire, .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}};
-        eval(std::move(pending), scripts::meta(), {"0", channel.wire, "m"});
+        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}};
+        eval(std::move(pending), scripts::meta(), {"0", channel.wire(), "m"});
         return;
     }
-    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire, .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}});
-    redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire, cursor, "COUNT", "1000"}, now_, out_->actions);
+    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}});
+    redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire(), cursor, "COUNT", "1000"}, now_, out_->actions);
 }
 
 // The pages lie somewhere between the first position and this one: exact once the chain has reached it.
@@ -239,7 +240,7 @@ void Partition::on_reach(Channel& channel, const codec::resp::Value& value) {
         return;
     }
     channel.syncing->must_reach = {snapshot.position.epoch, version};
-    catching_up_.insert(channel.wire);
+    catching_up_.insert(channel.wire());
     take_snapshot(channel, std::move(snapshot));
 }
 
@@ -249,7 +250,7 @@ void Partition::take_snapshot(Channel& channel, Snapshot snapshot) {
     snapshot.suspect = std::exchange(channel.suspect, false);
     domain::MembersChanged changes;
     channel.view.on_snapshot(std::move(snapshot), settings_, now(), changes);
-    if (!channel.view.unconfirmed(1).empty()) { unconfirmed_.insert(channel.wire); }
+    if (!channel.view.unconfirmed(1).empty()) { unconfirmed_.insert(channel.wire()); }
     if (lost_until_) { channel.view.on_loss(lost_since_, *lost_until_); }
     tell_members(channel, std::move(changes));
     std::vector<Delta> buffer;
@@ -268,7 +269,7 @@ void Partition::try_live(Channel& channel) {
         const auto& [epoch, version] = *channel.syncing->must_reach;
         if (channel.view.epoch() != epoch || channel.view.version() < version) { return; }
         channel.syncing->must_reach.reset();
-        catching_up_.erase(channel.wire);
+        catching_up_.erase(channel.wire());
     }
     if (channel.listened && channel.log.size > 0 && !channel.chain) {
         sync(channel);                       // Its log matters since a moment ago.
@@ -311,7 +312,7 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
         const std::pair<std::string, std::uint64_t> known{delta.epoch, op.record.version};
         if (foreign && own.lingering && op.kind == 'c' && since && since->first == known.first &&
             since->second <= known.second) {
-            lingers_.erase({own.lingers_until, {channel.wire, op.user}});
+            lingers_.erase({own.lingers_until, {channel.wire(), op.user}});
             own.lingering = false;
             mark(channel, op.user);
         }

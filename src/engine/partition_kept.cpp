@@ -21,7 +21,7 @@ void Partition::keep(Channel& channel, const domain::History& log, std::uint64_t
     for (const Message& message : log.messages()) { bytes += message.data.size() + sizeof message; }
     if (bytes > Kept::kBytesMax) { return; }
     channel.kept = std::make_unique<Kept>(Kept{log, acknowledged, bytes, now() + kKeptFor});
-    kept_.emplace_back(channel.kept->until, channel.wire);
+    kept_.emplace_back(channel.kept->until, channel.wire());
 }
 
 // What it cannot continue the log itself is asked for: it may reach further back, or be another one by now.

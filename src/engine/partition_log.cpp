@@ -262,10 +262,10 @@ void Partition::read_log(Channel& channel) {
     if (!reading.asked.empty() && from != UINT64_MAX) { from -= std::min(from, kReadMargin); }
     reading.since = channel.chain.told().value_or(Position{});
     reading.id = ++read_serial_;
-    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire, .wires = {}, .looks = {}, .syncs = {}, .call = reading.id, .read = {}};
+    Pending pending{.kind = Pending::Kind::read, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = reading.id, .read = {}};
     // Newest first, so that what the limit cuts off is the old end.
     eval(std::move(pending), scripts::read(),
-         {channel.wire, std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});
+         {channel.wire(), std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});
 }
 
 void Partition::on_log(Channel& channel, const codec::resp::Value& value) {

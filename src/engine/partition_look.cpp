@@ -36,8 +36,8 @@ void Partition::look_around() {
             const bool members = members_looks_.now && !channel->users_own();   // There nobody is present.
             const bool log = log_looks_.now && channel->log.size > 0;
             if (!members && !log) { continue; }
-            pending.wires.push_back(channel->wire);
-            args.push_back(channel->wire);
+            pending.wires.push_back(channel->wire());
+            args.push_back(channel->wire());
             pending.looks += members && log ? 'b' : members ? 'm' : 'l';
             args.emplace_back(1, pending.looks.back());
         }

@@ -17,7 +17,7 @@ std::uint64_t serial_of(Instant at) { return static_cast<std::uint64_t>(at.time_
 void Partition::mark(Channel& channel, std::string_view user) {
     if (!channel.dirty) { channel.dirty = std::make_unique<Names>(); }
     channel.dirty->emplace(user);
-    dirty_channels_.insert(channel.wire);
+    dirty_channels_.insert(channel.wire());
 }
 
 void Partition::on(domain::Enter& call, const std::string& wire) {
@@ -53,23 +53,23 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
 bool Partition::entered(const Channel& channel, const std::string& user, const Own& own) const {
     if (!own.held || !own.acked || channel.state != Channel::State::live || !channel.view.in_redis(user)) { return false; }
     return !flight_ || std::ranges::none_of(flight_->groups, [&](const Flight::Group& group) {
-        return group.wire == channel.wire && std::ranges::any_of(group.ops, [&](const Op& op) {
+        return group.wire == channel.name() && std::ranges::any_of(group.ops, [&](const Op& op) {
             return op.user == user && (op.kind == '-' || op.kind == 'c');
         });
     });
 }
 
 void Partition::tell_if_entered(Channel& channel, const std::string& user, Own& own) {
-    if (owed_.contains({channel.wire, user}) && entered(channel, user, own)) { tell_entered(channel, user, own); }
+    if (owed_.contains({channel.wire(), user}) && entered(channel, user, own)) { tell_entered(channel, user, own); }
 }
 
 void Partition::tell_entered(Channel& channel, const std::string& user, Own& own) {
-    owed_.erase({channel.wire, user});
+    owed_.erase({channel.wire(), user});
     if (!own.held) { return; }
     // R13: shown among this node's own clients. R4: who is here needs no other confirmation.
     if (!channel.view.in_redis(user) || !channel.view.shows(user)) {
         domain::MembersChanged changes;
-        Record record{own.connected_at, 0, own.peek().update ? own.peek().update : own.peek().fallback, member_hash(channel.wire, user)};
+        Record record{own.connected_at, 0, own.peek().update ? own.peek().update : own.peek().fallback, member_hash(channel.name(), user)};
         channel.view.show_local(user, record, changes);
         tell_members(channel, std::move(changes));
     }
@@ -121,24 +121,24 @@ void Partition::retire() {
 void Partition::drop(Channel& channel, const std::string& user) {
     const Own* own = channel.own.find(user);
     if (own == nullptr) { return; }
-    if (own->lingering) { lingers_.erase({own->lingers_until, {channel.wire, user}}); }
+    if (own->lingering) { lingers_.erase({own->lingers_until, {channel.wire(), user}}); }
     channel.own.erase(user);
     if (channel.dirty) { channel.dirty->erase(user); }
-    owed_.erase({channel.wire, user});
+    owed_.erase({channel.wire(), user});
     domain::MembersChanged changes;
     // R13: while Redis is out of reach nobody leaves, for who is gone from here may be somewhere else.
     const bool exact = channel.state == Channel::State::live && up_ && reach_told_;
     channel.view.drop_local(user, exact, changes);
     tell_members(channel, std::move(changes));
     if (!exact && channel.state == Channel::State::live) { sync(channel); }
-    idle_.insert(channel.wire);
+    idle_.insert(channel.wire());
 }
 
 // R6: a farewell elsewhere ends this linger only if its node has heard of it.
 void Partition::owe_linger(const Channel& channel, Own& own) {
     if (settings_.off.r6 || own.linger_unsaid) { return; }
     own.linger_unsaid = true;
-    unsaid_.emplace_back(channel.wire, own.user.view());
+    unsaid_.emplace_back(channel.wire(), own.user.view());
 }
 
 // Where nothing else waits, and so many a heartbeat: when thousands are cut off at once they come back at once, and that must
@@ -188,11 +188,11 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     if (found == nullptr) { return {}; }
     Own& own = *found;
     if (own.lingering && !own.acked && now() >= own.lingers_until) {
-        lingers_.erase({own.lingers_until, {channel.wire, user}});
+        lingers_.erase({own.lingers_until, {channel.wire(), user}});
         own.lingering = false;
     }
     op.user = user;
-    op.hash = member_hash(channel.wire, user);
+    op.hash = member_hash(channel.name(), user);
     op.serial = own.peek().update_serial;
     std::string at = std::to_string(own.connected_at);
     std::string version = "0";

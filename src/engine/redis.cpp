@@ -114,12 +114,12 @@ void Redis::publish(std::uint32_t partition, std::string channel, std::string pa
 
 bool Redis::sharded() const { return state_->sharded; }
 
-void Redis::subscribe(std::uint32_t partition, std::string channel, Now now, Actions& out) {
+void Redis::subscribe(std::uint32_t partition, SharedBytes channel, Now now, Actions& out) {
     Turn turn{now, out};
-    state_->want(partition, channel, turn);
+    state_->want(partition, std::move(channel), turn);
 }
 
-void Redis::unsubscribe(const std::string& channel, Now now, Actions& out) {
+void Redis::unsubscribe(std::string_view channel, Now now, Actions& out) {
     Turn turn{now, out};
     state_->unwant(channel, turn);
 }

@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/time.h"
 #include "codec/resp.h"
 #include "engine/script.h"
@@ -93,8 +94,8 @@ class Redis {
     bool sharded() const;
 
     // Routed by the partition: SSUBSCRIBE where the server has it (7.0), else SUBSCRIBE.
-    void subscribe(std::uint32_t partition, std::string channel, Now now, Actions& out);
-    void unsubscribe(const std::string& channel, Now now, Actions& out);
+    void subscribe(std::uint32_t partition, SharedBytes channel, Now now, Actions& out);
+    void unsubscribe(std::string_view channel, Now now, Actions& out);
     // PSUBSCRIBE at any one server; Pushed.channel is the real one.
     void subscribe_pattern(std::string pattern, Now now, Actions& out);
 

@@ -48,7 +48,7 @@ struct ClusterRig : Rig {
     }
     std::string channel(std::uint32_t partition, const std::string& name = "a") { return "st:{" + tags[partition] + "}:c:" + name; }
     void subscribe_to(std::uint32_t partition, const std::string& name = "a") {
-        redis.subscribe(partition, channel(partition, name), now(), actions);
+        redis.subscribe(partition, SharedBytes(channel(partition, name)), now(), actions);
         run();
     }
 

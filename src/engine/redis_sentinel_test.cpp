@@ -87,7 +87,7 @@ TEST(RedisSentinel, OneThatHangsUpIsAskedEverMoreSeldomAndToldOnce) {
 TEST(RedisSentinel, FollowsASwitchAtOnce) {
     SentinelRig rig;
     rig.start();
-    rig.redis.subscribe(0, "a", rig.now(), rig.actions);
+    rig.redis.subscribe(0, SharedBytes("a"), rig.now(), rig.actions);
     rig.run();
     rig.take<PartitionUp>();
     rig.take<Subscribed>();

@@ -18,7 +18,6 @@
 
 #include "base/hash.h"
 #include "base/random.h"
-#include "base/short_text.h"
 #include "base/slot_index.h"
 #include "engine/redis.h"
 
@@ -120,7 +119,7 @@ struct Asked {                               // One command, with as many confir
 
 struct Subscription {
     enum class State : std::uint8_t { wanted, asked, confirmed };
-    ShortText channel;                       // Empty: this place is free.
+    SharedBytes channel;                     // Null: this place is free.
     std::uint32_t partition = 0;
     State state = State::wanted;
     LinkId link = 0;
@@ -240,8 +239,8 @@ struct Redis::State {
     // redis_subscriptions.cpp
     std::optional<std::uint32_t> subscription_slot(std::string_view channel) const;
     Subscription* subscription(std::string_view channel);   // Null: it is not wanted.
-    void want(std::uint32_t partition, const std::string& channel, Turn& turn);
-    void unwant(const std::string& channel, Turn& turn);
+    void want(std::uint32_t partition, SharedBytes channel, Turn& turn);
+    void unwant(std::string_view channel, Turn& turn);
     void place_patterns(Turn& turn);
     void ask_refused_again(Link& link, Turn& turn);
     void miss(Subscription& subscription);

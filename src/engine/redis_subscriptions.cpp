@@ -20,7 +20,7 @@ bool leaves(std::string_view verb) { return verb.ends_with("unsubscribe"); }
 }  // namespace
 
 std::optional<std::uint32_t> Redis::State::subscription_slot(std::string_view channel) const {
-    return subscription_index.find(hash64(channel, hash_seed), [&](std::uint32_t slot) { return subscriptions[slot].channel == channel; });
+    return subscription_index.find(hash64(channel, hash_seed), [&](std::uint32_t slot) { return subscriptions[slot].channel.view() == channel; });
 }
 
 Subscription* Redis::State::subscription(std::string_view channel) {
@@ -28,26 +28,26 @@ Subscription* Redis::State::subscription(std::string_view channel) {
     return slot ? &subscriptions[*slot] : nullptr;
 }
 
-void Redis::State::want(std::uint32_t index, const std::string& channel, Turn& turn) {
+void Redis::State::want(std::uint32_t index, SharedBytes channel, Turn& turn) {
     use(index, turn);
-    if (subscription(channel) != nullptr) { return; }
+    if (subscription(channel.view()) != nullptr) { return; }
     if (free_subscriptions.empty()) {
         free_subscriptions.push_back(static_cast<std::uint32_t>(subscriptions.size()));
         subscriptions.emplace_back();
     }
     const std::uint32_t slot = free_subscriptions.back();
     free_subscriptions.pop_back();
-    subscription_index.insert(hash64(channel, hash_seed), slot);
+    subscription_index.insert(hash64(channel.view(), hash_seed), slot);
     Subscription& made = subscriptions[slot];
-    made = {.channel = ShortText(channel), .partition = index, .stamp = ++last_stamp};
+    made = {.channel = std::move(channel), .partition = index, .stamp = ++last_stamp};
     Link* link = partitions[index].owner != nullptr ? ready_link(partitions[index].owner->pubsub) : nullptr;
     if (link == nullptr) { return; }
     made.link = link->id;
-    link->wishes.push_back({Wish::Verb::subscribe, index, made.stamp, channel});
+    link->wishes.push_back({Wish::Verb::subscribe, index, made.stamp, std::string(made.channel.view())});
     send_wishes(*link, turn);
 }
 
-void Redis::State::unwant(const std::string& channel, Turn& turn) {
+void Redis::State::unwant(std::string_view channel, Turn& turn) {
     const auto slot = subscription_slot(channel);
     if (!slot) { return; }
     const Subscription ended = std::exchange(subscriptions[*slot], {});
@@ -55,7 +55,7 @@ void Redis::State::unwant(const std::string& channel, Turn& turn) {
     free_subscriptions.push_back(*slot);
     const auto link = links.find(ended.link);
     if (link == links.end() || ended.state == Subscription::State::wanted) { return; }
-    link->second->wishes.push_back({Wish::Verb::unsubscribe, ended.partition, 0, channel});
+    link->second->wishes.push_back({Wish::Verb::unsubscribe, ended.partition, 0, std::string(ended.channel.view())});
     send_wishes(*link->second, turn);
 }
 
@@ -95,7 +95,7 @@ void Redis::State::fill_wishes(Link& link, Turn& turn) {
     // By partition, for a command may name one slot alone.
     std::vector<Subscription*> missing;
     for (Subscription& wanted : subscriptions) {
-        if (!wanted.channel.empty() && wanted.link == 0 && partitions[wanted.partition].owner == link.server) { missing.push_back(&wanted); }
+        if (wanted.channel && wanted.link == 0 && partitions[wanted.partition].owner == link.server) { missing.push_back(&wanted); }
     }
     std::ranges::stable_sort(missing, {}, &Subscription::partition);
     for (Subscription* wanted : missing) {
@@ -229,7 +229,7 @@ void Redis::State::on_refused(Link& link, const std::string& error, Turn& turn) 
 
 void Redis::State::lost_pubsub(Link& link) {
     for (Subscription& wanted : subscriptions) {
-        if (!wanted.channel.empty() && wanted.link == link.id) { miss(wanted); }
+        if (wanted.channel && wanted.link == link.id) { miss(wanted); }
     }
 }
 

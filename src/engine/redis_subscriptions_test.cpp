@@ -10,7 +10,7 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 void subscribe(Rig& rig, std::uint32_t partition, const std::string& channel) {
-    rig.redis.subscribe(partition, channel, rig.now(), rig.actions);
+    rig.redis.subscribe(partition, SharedBytes(channel), rig.now(), rig.actions);
     rig.run();
 }
 
@@ -93,7 +93,7 @@ TEST(RedisSubscriptions, ALargeSetGoesInPieces) {
         return std::nullopt;
     };
     for (int i = 0; i < 100'000; ++i) {
-        rig.redis.subscribe(static_cast<std::uint32_t>(i % 4), "channel-" + std::to_string(i), rig.now(), rig.actions);
+        rig.redis.subscribe(static_cast<std::uint32_t>(i % 4), SharedBytes("channel-" + std::to_string(i)), rig.now(), rig.actions);
     }
     for (const Action& action : rig.actions) { unanswered += std::get<Write>(action).bytes.size(); }
     EXPECT_LT(unanswered, 100'000U);

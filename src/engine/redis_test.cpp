@@ -259,7 +259,7 @@ TEST(Redis, ReadsAnswersInAnyPieces) {
         Rig rig(only_server());
         rig.piece = piece;
         rig.start();
-        rig.redis.subscribe(0, "st:{0}:c:a", rig.now(), rig.actions);
+        rig.redis.subscribe(0, SharedBytes("st:{0}:c:a"), rig.now(), rig.actions);
         rig.run();
         EXPECT_THAT(rig.channels<Subscribed>(), ElementsAre("st:{0}:c:a"));
         rig.call(1, 0);

@@ -65,7 +65,7 @@ void Redis::State::set_owner(std::uint32_t index, Server* owner, Turn& turn) {
     Link* old_link = before != nullptr ? ready_link(before->pubsub) : nullptr;
     Link* new_link = owner != nullptr ? ready_link(owner->pubsub) : nullptr;
     for (Subscription& moved : subscriptions) {
-        if (moved.channel.empty() || moved.partition != index) { continue; }
+        if (!moved.channel || moved.partition != index) { continue; }
         const std::string channel(moved.channel.view());
         if (old_link != nullptr && moved.link == old_link->id && moved.state != Subscription::State::wanted) {
             old_link->wishes.push_back({Wish::Verb::unsubscribe, index, 0, channel});

@@ -43,7 +43,7 @@ void View::hold(Row& row, Instant until) {
 
 void View::release(Row& row) {
     if (!std::exchange(row.timed, false)) { return; }
-    rare_->until.erase(rare_->until.find(row.user.view()));
+    rare().until.erase(rare().until.find(row.user.view()));
 }
 
 // R4. Whoever is told as gone, be it by the chain, by a snapshot after a break of it, or because nobody said otherwise for
@@ -54,43 +54,46 @@ void View::bury(std::string_view user, const ClusterSettings& settings, Instant 
 }
 
 void View::trim() {
-    if (rare_ && rare_->until.empty() && rare_->tombstones.empty() && !rare_->doubted_until && rare_->left_epochs.empty()) { rare_.reset(); }
+    if (!has_rare()) { return; }
+    const Rare& rare = *known_->rare;
+    if (rare.until.empty() && rare.tombstones.empty() && !rare.doubted_until && rare.left_epochs.empty()) { known_->rare.reset(); }
 }
 
 View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    const bool continues = delta.epoch == epoch_.view() && delta.version == version_ + 1 && delta.before == tag_.view();
+    const bool continues = delta.epoch == epoch() && delta.version == version() + 1 && delta.before == peek().tag.view();
     // A channel nobody was in begins anew: nothing can be missing.
-    const bool begins = delta.version == 1 && delta.before.empty() && members_.empty() && delta.epoch != epoch_.view();
+    const bool begins = delta.version == 1 && delta.before.empty() && empty() && delta.epoch != epoch();
     if (!continues && !begins && !settings.off.r2) {
-        const bool known = delta.epoch == epoch_.view() && delta.version <= version_;
-        return known ? Step::duplicate : Step::broken;
+        const bool known_already = delta.epoch == epoch() && delta.version <= version();
+        return known_already ? Step::duplicate : Step::broken;
     }
-    if (begins) { digest_ = 0; }
+    Known& known = this->known();
+    if (begins) { known.digest = 0; }
     for (const Delta::Op& op : delta.ops) {
-        Row* row = members_.find(op.user);
+        Row* row = known.members.find(op.user);
         const auto hash = static_cast<std::int64_t>(op.record.hash);
         if (op.kind == 'L') {
-            digest_ -= hash;
+            known.digest -= hash;
             bury(op.user, settings, now);
             if (row == nullptr) { continue; }
-            if (row->doubted && rare_->doubted_until && row->shown) {
+            if (row->doubted && doubted_until() && row->shown) {
                 // R3: a node that held the user, too, may not have said so again since Redis lost its word.
                 row->in_redis = false;
-                hold(*row, *rare_->doubted_until);
+                hold(*row, *doubted_until());
                 continue;
             }
             if (row->shown) { out.leaves.push_back(op.user); }
             release(*row);
-            members_.erase(op.user);
+            known.members.erase(op.user);
             continue;
         }
-        if (op.kind == 'J') { digest_ += hash; }
+        if (op.kind == 'J') { known.digest += hash; }
         if (op.kind == '-' || op.kind == 'c' || op.kind == 'l') { continue; }
-        if (rare_) { rare_->tombstones.erase(op.user); }
+        if (known.rare) { known.rare->tombstones.erase(op.user); }
         if (row == nullptr) {
             Row fresh = row_of(op.user, op.record);
-            fresh.doubted = rare_ && rare_->doubts_all && rare_->doubted_until;
-            out.joins.push_back(member_of(*members_.add(std::move(fresh)).first));
+            fresh.doubted = known.rare && known.rare->doubts_all && known.rare->doubted_until;
+            out.joins.push_back(member_of(*known.members.add(std::move(fresh)).first));
             continue;
         }
         row->in_redis = true;
@@ -108,24 +111,25 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
 }
 
 void View::follow(const ChainPosition& position) {
-    if (position.epoch != epoch_.view() && !epoch_.empty()) {
+    Known& known = this->known();
+    if (position.epoch != known.epoch.view() && !known.epoch.empty()) {
         auto& left = rare().left_epochs;
-        left.emplace_back(epoch_.view());
+        left.emplace_back(known.epoch.view());
         if (left.size() > kEpochsMax) { left.erase(left.begin()); }
     }
-    if (position.epoch != epoch_.view()) { epoch_ = ShortText(position.epoch); }
-    version_ = position.version;
-    tag_ = ShortText(position.tag);
+    if (position.epoch != known.epoch.view()) { known.epoch = ShortText(position.epoch); }
+    known.version = position.version;
+    known.tag = ShortText(position.tag);
 }
 
 bool View::was_in(std::string_view epoch) const {
-    return epoch == epoch_.view() || (rare_ && std::ranges::find(rare_->left_epochs, epoch) != rare_->left_epochs.end());
+    return epoch == this->epoch() || (has_rare() && std::ranges::find(known_->rare->left_epochs, epoch) != known_->rare->left_epochs.end());
 }
 
 bool View::goes_back(const ChainPosition& to) const {
-    if (epoch_.empty() || members_.empty()) { return false; }
-    if (to.epoch != epoch_.view() || to.version < version_) { return true; }
-    return to.version == version_ && to.tag != tag_.view();
+    if (epoch().empty() || empty()) { return false; }
+    if (to.epoch != epoch() || to.version < version()) { return true; }
+    return to.version == version() && to.tag != known_->tag.view();
 }
 
 void View::on_loss(Instant since, Instant until) {
@@ -133,19 +137,21 @@ void View::on_loss(Instant since, Instant until) {
     rare().doubts_all = true;
     rare().doubted_until = std::max(rare().doubted_until.value_or(until), until);
     check_at(*rare().doubted_until);
-    for (Row& row : members_) { row.doubted = row.shown; }
+    for (Row& row : known_->members) { row.doubted = row.shown; }
 }
 
 void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
     known_since_ = std::min(known_since_, now);
     const bool suspect = snapshot.suspect && !settings.off.r3;
+    if (!known_ && !suspect && snapshot.members.empty() && snapshot.position == ChainPosition{} && snapshot.digest == 0) { return; }
+    Known& known = this->known();
     if (suspect) {
         rare().suspected_at = now;
         rare().doubted_until = now + settings.hold();
         check_at(*rare().doubted_until);
-        for (Row& row : members_) { row.doubted = row.shown; }
+        for (Row& row : known.members) { row.doubted = row.shown; }
     }
-    members_.erase_if([&](Row& row) {
+    known.members.erase_if([&](Row& row) {
         if (snapshot.members.contains(std::string(row.user.view()))) { return false; }
         if (!row.in_redis && row.shown) { return false; }   // Held already, or local: its own time ends it.
         if (row.shown && (suspect || (row.doubted && doubted_until()))) {
@@ -161,7 +167,7 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
         return true;
     });
     for (auto& [user, record] : snapshot.members) {
-        if (Row* row = members_.find(user)) {
+        if (Row* row = known.members.find(user)) {
             row->in_redis = true;
             if (row->shown) {
                 release(*row);
@@ -173,33 +179,33 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
         }
         Row fresh = row_of(user, record);
         std::optional<Instant> removed;
-        if (rare_) {
-            const auto tombstone = rare_->tombstones.find(user);
-            if (tombstone != rare_->tombstones.end()) { removed = tombstone->second; }
+        if (known.rare) {
+            const auto tombstone = known.rare->tombstones.find(user);
+            if (tombstone != known.rare->tombstones.end()) { removed = tombstone->second; }
         }
         // In a world that is new to this view, whoever is in it has been stated since.
         if (suspect && removed && now < *removed + settings.tombstone && was_in(snapshot.position.epoch) && !settings.off.r4) {
             // Whoever held the user has said by then whether that is so.
             fresh.shown = false;
-            hold(*members_.add(std::move(fresh)).first, std::min(*removed + settings.tombstone, now + settings.hold()));
+            hold(*known.members.add(std::move(fresh)).first, std::min(*removed + settings.tombstone, now + settings.hold()));
             continue;
         }
-        out.joins.push_back(member_of(*members_.add(std::move(fresh)).first));
+        out.joins.push_back(member_of(*known.members.add(std::move(fresh)).first));
     }
     follow(snapshot.position);
-    digest_ = snapshot.digest;
+    known.digest = snapshot.digest;
 }
 
 void View::on_discontinuity(const ClusterSettings& settings, Instant now) {
-    if (!rare_) { return; }
-    for (auto& [user, until] : rare_->until) {
-        if (!members_.find(user)->in_redis) { until = now + settings.hold(); }
+    if (!has_rare()) { return; }
+    for (auto& [user, until] : rare().until) {
+        if (!row(user)->in_redis) { until = now + settings.hold(); }
     }
-    if (rare_->doubted_until) { rare_->doubted_until = now + settings.hold(); }
+    if (rare().doubted_until) { rare().doubted_until = now + settings.hold(); }
 }
 
 void View::show_local(const std::string& user, const Record& record, domain::MembersChanged& out) {
-    if (Row* row = members_.find(user)) {
+    if (Row* row = this->row(user)) {
         if (row->shown) {
             if (!row->in_redis) { release(*row); }   // Held, and here: no longer in doubt.
             return;
@@ -211,11 +217,11 @@ void View::show_local(const std::string& user, const Record& record, domain::Mem
     }
     Row fresh = row_of(user, record);
     fresh.in_redis = false;
-    out.joins.push_back(member_of(*members_.add(std::move(fresh)).first));
+    out.joins.push_back(member_of(*known().members.add(std::move(fresh)).first));
 }
 
 void View::drop_local(const std::string& user, bool exact, domain::MembersChanged& out) {
-    Row* row = members_.find(user);
+    Row* row = this->row(user);
     if (row == nullptr || row->in_redis || row->timed) { return; }
     if (!exact && row->shown) {
         row->in_redis = true;
@@ -226,13 +232,13 @@ void View::drop_local(const std::string& user, bool exact, domain::MembersChange
         return;
     }
     if (row->shown) { out.leaves.push_back(user); }
-    members_.erase(user);
+    known_->members.erase(user);
 }
 
 std::vector<std::string> View::unconfirmed(std::size_t max) const {
     std::vector<std::string> out;
-    if (!rare_) { return out; }
-    for (const auto& [user, until] : rare_->until) {
+    if (!has_rare()) { return out; }
+    for (const auto& [user, until] : known_->rare->until) {
         if (out.size() == max) { break; }
         if (!shows(user)) { out.push_back(user); }
     }
@@ -240,7 +246,7 @@ std::vector<std::string> View::unconfirmed(std::size_t max) const {
 }
 
 void View::confirm(const std::string& user, domain::MembersChanged& out) {
-    Row* row = members_.find(user);
+    Row* row = this->row(user);
     if (row == nullptr || row->shown) { return; }
     row->shown = true;
     release(*row);
@@ -248,7 +254,7 @@ void View::confirm(const std::string& user, domain::MembersChanged& out) {
 }
 
 std::optional<Record> View::find(std::string_view user) const {
-    const Row* row = members_.find(user);
+    const Row* row = peek().members.find(user);
     if (row == nullptr || !row->shown) { return std::nullopt; }
     Record record{row->connected_at, row->version, {}, 0};
     if (row->data) { record.data = std::string(row->data.view()); }
@@ -256,50 +262,51 @@ std::optional<Record> View::find(std::string_view user) const {
 }
 
 bool View::shows(std::string_view user) const {
-    const Row* row = members_.find(user);
+    const Row* row = peek().members.find(user);
     return row != nullptr && row->shown;
 }
 
 bool View::in_redis(std::string_view user) const {
-    const Row* row = members_.find(user);
+    const Row* row = peek().members.find(user);
     return row != nullptr && row->in_redis;
 }
 
 domain::MembersChanged View::everything() const {
     domain::MembersChanged out;
-    for (const Row& row : members_) {
+    for (const Row& row : peek().members) {
         if (row.shown) { out.joins.push_back(member_of(row)); }
     }
     return out;
 }
 
 void View::on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    if (!rare_ || !rare_->check || now < *rare_->check) { return; }
-    rare_->check.reset();
-    if (rare_->doubted_until && now >= *rare_->doubted_until) {
-        rare_->doubted_until.reset();
-        rare_->doubts_all = false;
+    if (!has_rare() || !known_->rare->check || now < *known_->rare->check) { return; }
+    Rare& rare = *known_->rare;
+    rare.check.reset();
+    if (rare.doubted_until && now >= *rare.doubted_until) {
+        rare.doubted_until.reset();
+        rare.doubts_all = false;
     }
-    if (rare_->doubted_until) { check_at(*rare_->doubted_until); }
-    std::erase_if(rare_->until, [&](const auto& timed) {
+    if (rare.doubted_until) { check_at(*rare.doubted_until); }
+    std::erase_if(rare.until, [&](const auto& timed) {
         if (now < timed.second) {
             check_at(timed.second);
             return false;
         }
-        Row& row = *members_.find(timed.first);
+        Row& row = *known_->members.find(timed.first);
         row.timed = false;
         if (!row.in_redis) {                 // Held long enough: whoever had it would have said so.
             out.leaves.push_back(timed.first);
             bury(timed.first, settings, now);
-            members_.erase(timed.first);
+            known_->members.erase(timed.first);
         } else {                             // Unconfirmed long enough, and Redis still has it.
             row.shown = true;
             out.joins.push_back(member_of(row));
         }
         return true;
     });
-    std::erase_if(rare_->tombstones, [&](const auto& tombstone) { return now >= tombstone.second + settings.tombstone; });
-    for (const auto& [user, removed] : rare_->tombstones) { check_at(removed + settings.tombstone); }
+    std::erase_if(rare.tombstones, [&](const auto& tombstone) { return now >= tombstone.second + settings.tombstone; });
+    for (const auto& [user, removed] : rare.tombstones) { check_at(removed + settings.tombstone); }
     trim();
 }
 

@@ -5,8 +5,8 @@
 //
 //   shown = in Redis, or held, or local; not shown: in Redis but unconfirmed
 //
-// Each node has a view of each of its channels, most of them of few members or none, and no doubt about them: that is small,
-// and everything else lies in `Rare`.
+// Each node has a view of each of its channels. Many of them nobody was ever in, as users' own: those are two words. Most of
+// the others are of few members and no doubt about them: everything else lies in `Rare`.
 
 #include <algorithm>
 #include <map>
@@ -50,7 +50,7 @@ class View {
     bool goes_back(const ChainPosition& to) const;
     // R4: users in Redis who wait for confirmation, since the last suspect snapshot; and the confirmation.
     std::vector<std::string> unconfirmed(std::size_t max) const;
-    Instant suspected_at() const { return rare_ ? rare_->suspected_at : Instant::max(); }
+    Instant suspected_at() const { return has_rare() ? known_->rare->suspected_at : Instant::max(); }
     void confirm(const std::string& user, domain::MembersChanged& out);
     // R3: Redis lost data at most `since` ago, and this view knows nothing from before: others may hold whoever is in it.
     void on_loss(Instant since, Instant until);
@@ -66,12 +66,12 @@ class View {
     bool shows(std::string_view user) const;
     bool in_redis(std::string_view user) const;
     domain::MembersChanged everything() const;
-    std::string_view epoch() const { return epoch_.view(); }
-    std::uint64_t version() const { return version_; }
-    std::int64_t digest() const { return digest_; }           // Of what Redis holds.
-    bool empty() const { return members_.empty(); }
+    std::string_view epoch() const { return peek().epoch.view(); }
+    std::uint64_t version() const { return peek().version; }
+    std::int64_t digest() const { return peek().digest; }     // Of what Redis holds.
+    bool empty() const { return peek().members.empty(); }
 
-    std::optional<Instant> next_deadline() const { return rare_ ? rare_->check : std::nullopt; }
+    std::optional<Instant> next_deadline() const { return has_rare() ? known_->rare->check : std::nullopt; }
     void on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out);
 
  private:
@@ -97,11 +97,29 @@ class View {
         std::optional<Instant> check;        // Not later than the first `until` or end of a tombstone.
     };
 
-    Rare& rare() {
-        if (!rare_) { rare_ = std::make_unique<Rare>(); }
-        return *rare_;
+    struct Known {
+        Sorted<Row> members;
+        std::unique_ptr<Rare> rare;
+        ShortText epoch, tag;                // The chain's position.
+        std::uint64_t version = 0;
+        std::int64_t digest = 0;
+    };
+
+    const Known& peek() const {
+        static const Known kNothing;
+        return known_ ? *known_ : kNothing;
     }
-    std::optional<Instant> doubted_until() const { return rare_ ? rare_->doubted_until : std::nullopt; }
+    Known& known() {
+        if (!known_) { known_ = std::make_unique<Known>(); }
+        return *known_;
+    }
+    Row* row(std::string_view user) { return known_ ? known_->members.find(user) : nullptr; }
+    bool has_rare() const { return known_ && known_->rare; }
+    Rare& rare() {
+        if (!known().rare) { known_->rare = std::make_unique<Rare>(); }
+        return *known_->rare;
+    }
+    std::optional<Instant> doubted_until() const { return has_rare() ? known_->rare->doubted_until : std::nullopt; }
     void check_at(Instant at) { rare().check = rare().check ? std::min(*rare().check, at) : at; }
     void hold(Row& row, Instant until);
     void release(Row& row);                  // Its time is nothing any more.
@@ -114,12 +132,8 @@ class View {
     static void set(Row& row, const Record& record);
     void update(Row& row, const Record& record, domain::MembersChanged& out);
 
-    Sorted<Row> members_;
-    std::unique_ptr<Rare> rare_;
+    std::unique_ptr<Known> known_;           // Null: nobody was ever in it.
     Instant known_since_ = Instant::max();   // The first snapshot.
-    ShortText epoch_, tag_;                  // The chain's position.
-    std::uint64_t version_ = 0;
-    std::int64_t digest_ = 0;
 };
 
 }  // namespace starling::engine

@@ -51,7 +51,7 @@ class Console : public engine::Engine {
         partition %= kPartitions;
         const std::string base = "st:{" + tags_[partition] + "}:";
         if (verb == "subscribe") {
-            redis_.subscribe(partition, base + text, now, out.actions);
+            redis_.subscribe(partition, SharedBytes(base + text), now, out.actions);
         } else if (verb == "call") {
             const std::string publish = redis_.sharded() ? "SPUBLISH" : "PUBLISH";
             redis_.eval(token, partition, script_, {base + "list"}, {text, publish, base + "c"}, now, out.actions);
