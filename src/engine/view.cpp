@@ -42,7 +42,8 @@ void View::hold(Row& row, Instant until) {
 }
 
 void View::release(Row& row) {
-    if (!std::exchange(row.timed, false)) { return; }
+    if (!row.timed) { return; }
+    row.timed = false;
     rare().until.erase(rare().until.find(row.user.view()));
 }
 

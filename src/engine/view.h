@@ -78,12 +78,12 @@ class View {
     struct Row {
         ShortText user;
         std::int64_t connected_at = 0;
-        std::uint64_t version = 0;
         SharedBytes data;                    // Null: none.
-        bool in_redis = true;
-        bool shown = true;
-        bool doubted = false;                // Shown before Redis lost data (doubted_until).
-        bool timed = false;                  // Held, or unconfirmed, until the time in Rare.
+        std::uint64_t version : 60 = 0;
+        std::uint64_t in_redis : 1 = true;
+        std::uint64_t shown : 1 = true;
+        std::uint64_t doubted : 1 = false;   // Shown before Redis lost data (doubted_until).
+        std::uint64_t timed : 1 = false;     // Held, or unconfirmed, until the time in Rare.
         std::string_view key() const { return user.view(); }
     };
     struct Rare {
