@@ -10,7 +10,7 @@ SCENARIOS = {
     "idle": ("memory of an idle connection: authenticated, one channel", ["raw"],
              "idle --connections 10000 --rooms 1000 --processes 2", ["pss_bytes", "kernel_bytes_both_ends", "connect_cpu_us"]),
     "idle-presence": ("the same with three channels and presence", ["raw"],
-                      "idle --connections 5000 --rooms 500 --channels 3 --presence --processes 2",
+                      "idle --connections 10000 --rooms 1000 --channels 3 --presence --processes 2",
                       ["pss_bytes", "connect_cpu_us"]),
     "fanout": ("one message at a time to a room of 1,000", ["raw"],
                "fanout --connections 1000 --messages 200", ["cpu_s_per_million", "lost", "repeated_or_late"]),
