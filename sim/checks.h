@@ -32,6 +32,7 @@ class Checks {
         const char* why;
     };
     std::optional<Due> leave_due(const Hold& hold) const;
+    bool holds_removals(Instant began, Instant at) const;
     std::optional<Due> join_due(const Hold& hold) const;
     struct Trouble {
         bool any = false, only_crashes = true, only_loss = true;

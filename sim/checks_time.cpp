@@ -106,6 +106,14 @@ std::optional<Checks::Due> Checks::join_due(const Hold& hold) const {
     return due;
 }
 
+// R3: who begins where another node has a later incarnation holds whom that one removes, for Redis may have lost data just before.
+bool Checks::holds_removals(Instant began, Instant at) const {
+    if (at >= began + with_drift(world_.options_.lease + world_.options_.heartbeat) + kAtOnce) { return false; }
+    return std::ranges::any_of(world_.faults_, [&](const Fault& fault) {
+        return Instant(fault.at) < began && fault.kind != FaultKind::node_crash && fault.kind != FaultKind::node_drain;
+    });
+}
+
 void Checks::told_in_time() {
     std::vector<Due> dues;
     for (const auto& hold : world_.record_.holds) {
@@ -126,6 +134,7 @@ void Checks::told_in_time() {
             // Its node has to have found Redis, and the list to be one of this moment.
             if (node.life != wire.life && life->second.crashed && *life->second.crashed < due.at + 1s) { continue; }
             if (due.at < life->second.began + 2s || due.at < it->second.begun + kAtOnce) { continue; }
+            if (!due.present && holds_removals(life->second.began, due.at)) { continue; }
             if (it->second.users.contains(due.user) != due.present) {
                 world_.violation(std::string(due.why) + " of " + due.user + " in " + due.channel + " is not told to wire " +
                                  std::to_string(wire.id) + " by " +

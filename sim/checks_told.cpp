@@ -186,15 +186,18 @@ Checks::Intervals Checks::beyond_split(const Hold& hold, Teller teller) const {
     for (const auto& split : world_.splits_) {
         if (split.with_old(hold.node) == split.with_old(teller.node)) { continue; }
         const std::uint32_t node = split.with_old(teller.node) ? teller.node : hold.node;
-        Instant back(kNever);
+        Instant back(kNever), heard = split.from;      // Of the hold's node, on this side.
         for (const auto& [of, life] : world_.record_.lives) {
-            const auto contact = of.first == node ? life.contact.find(partition) : life.contact.end();
+            const auto contact = life.contact.find(partition);
             if (contact == life.contact.end()) { continue; }
-            const auto first = std::ranges::lower_bound(contact->second, split.to);
-            if (first != contact->second.end()) { back = std::min(back, *first); }
+            const auto& times = contact->second;
+            const auto first = std::ranges::lower_bound(times, split.to);
+            if (of.first == node && first != times.end()) { back = std::min(back, *first); }
+            const auto before = std::ranges::lower_bound(times, split.from);
+            if (of == std::pair{hold.node, hold.life} && before != times.begin()) { heard = *std::prev(before); }
         }
         const bool unknown = hold.acked && *hold.acked > split.from - 3200ms;
-        Instant from = unknown ? *hold.acked : split.from + world_.options_.lease * 9 / 10 - 1600ms;
+        Instant from = unknown ? *hold.acked : heard + world_.options_.lease * 9 / 10 - 1600ms;
         for (const Instant loss : world_.record_.losses) {
             if (loss < began(teller) && split.from <= loss && loss < back) { from = std::min(from, loss); }
         }

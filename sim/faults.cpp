@@ -67,6 +67,7 @@ std::uint32_t World::server_of(std::uint32_t node) const {
 // lacks the last moments; the rest go on writing to the old one until it is gone, and nothing of that is kept.
 void World::split(const Fault& fault) {
     end_split(false);
+    mood_ends();                             // The new primary is well, and who is with it can tell who is silent.
     const std::uint32_t all = (1U << options_.nodes) - 1;
     const Instant until = now() + fault.lasts;
     const Duration lost = Duration(1ms) * (fault.amount / 1000 % 3000);
