@@ -5,6 +5,7 @@
 // A pointer to a row holds until the next row is added or taken away.
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -144,7 +145,7 @@ class Sorted {
     void erase_if(Gone gone) {
         for (Block* block : blocks()) {
             Row* const end = block->rows() + block->size;
-            Row* const left = std::remove_if(block->rows(), end, gone);
+            Row* const left = std::remove_if(block->rows(), end, std::ref(gone));
             std::destroy(left, end);
             block->size = static_cast<std::uint32_t>(left - block->rows());
         }
@@ -162,8 +163,9 @@ class Sorted {
     }
     void clear() {
         if (empty()) { return; }
+        Index* const over = many() ? &index() : nullptr;
         for (Block* block : blocks()) { forget(block); }
-        if (many()) { delete &index(); }
+        delete over;
         root_ = nullptr;
     }
 

@@ -76,6 +76,28 @@ TEST(Sorted, DoesWhatAMapDoes) {
     EXPECT_TRUE(rows.after("") == std::as_const(rows).end());
 }
 
+TEST(Sorted, OfOneBlockIsGoneHoweverItEnds) {
+    const auto of_one = [] {
+        Sorted<Row> rows;
+        rows.add({ShortText("one"), 1});
+        return rows;
+    };
+    Sorted<Row> erased = of_one(), cleared = of_one(), filtered = of_one();
+    { const Sorted<Row> forgotten = of_one(); }
+    EXPECT_TRUE(erased.erase("one"));
+    EXPECT_TRUE(erased.empty());
+    EXPECT_FALSE(erased.erase("one"));
+    cleared.clear();
+    EXPECT_TRUE(cleared.empty());
+    filtered.erase_if([](const Row&) { return true; });
+    EXPECT_TRUE(filtered.empty());
+    for (Sorted<Row>* rows : {&erased, &cleared, &filtered}) {
+        rows->add({ShortText("two"), 2});
+        EXPECT_EQ(rows->find("two")->value, 2);
+        EXPECT_EQ(rows->size(), 1U);
+    }
+}
+
 TEST(ShortText, HoldsAnyTextHoweverLong) {
     for (const std::size_t size : {0U, 1U, 14U, 15U, 16U, 17U, 300U}) {
         const std::string text(size, 'x');

@@ -48,6 +48,7 @@ int hex(char c) {
 
 // Eight at a time.
 std::size_t plain_end(std::string_view text, std::size_t at) {
+    static_assert(std::endian::native == std::endian::little);   // The first byte is the lowest.
     constexpr std::uint64_t kOnes = 0x0101010101010101;
     constexpr std::uint64_t kHigh = 0x80 * kOnes;
     // The high bit of each byte that is below `limit`; above the lowest of them there may be one too many.

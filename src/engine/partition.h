@@ -158,7 +158,7 @@ class Partition {
         std::string wire() const { return std::string(name()); }
         std::string_view name_in_app() const { return name().substr(name().find('/') + 1); }
         domain::ChannelRef ref() const { return {app, std::string(name_in_app())}; }
-        bool users_own() const { return name_in_app().front() == '@'; }
+        bool users_own() const { return name_in_app().starts_with('@'); }
         bool must_reach() const { return syncing && syncing->must_reach; }
         bool paging() const { return syncing && syncing->paging; }
         bool reads() const { return reading && reading->under_way; }

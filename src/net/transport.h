@@ -76,7 +76,8 @@ class Transport {
     bool use_send_ring();
     // When its queue is empty our half is closed; it is gone when the peer closes too or `within` is over.
     void close_after_flush(ConnectionId connection, Duration within, Instant now);
-    // The peer has said its last word, and nothing behind it counts: gone as soon as what waits for it has left.
+    // The peer has said its last word, and nothing behind it counts: gone at once where what waits for it leaves at once, else
+    // as by close_after_flush.
     void end_after_flush(ConnectionId connection, Duration within, Instant now);
     void expire(Instant now);                // Ends those whose close_after_flush is over.
 
