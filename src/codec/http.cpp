@@ -174,7 +174,8 @@ Request Parser::take() {
 std::size_t Parser::feed_head(std::string_view bytes) {
     std::size_t used = 0;
     while (used < bytes.size() && pending_->phase == Phase::head) {
-        if (!head_byte(bytes[used++])) { return used; }
+        used += rest_of_line(bytes.substr(used));
+        if (used < bytes.size() && !head_byte(bytes[used++])) { return used; }
     }
     // Copied once a feed, not once a byte; blank lines in front of the request are not part of it.
     std::string& text = pending_->text;
@@ -186,6 +187,19 @@ std::size_t Parser::feed_head(std::string_view bytes) {
     text.erase(0, std::min(text.find_first_not_of("\r\n"), text.size()));
     finish_head();
     return used;
+}
+
+// How many bytes only make a begun line longer: what head_byte would take one by one.
+std::size_t Parser::rest_of_line(std::string_view bytes) {
+    Pending& at = *pending_;
+    if (at.after_cr || at.line_bytes == 0) { return 0; }
+    std::size_t most = limits_.head_bytes - std::min(at.text.size(), limits_.head_bytes);
+    if (at.line_count == 0) { most = std::min(most, limits_.target_bytes + 32); }
+    most = std::min(bytes.size(), most - std::min(at.line_bytes, most));
+    const auto end = std::find_if_not(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(most), is_line_byte);
+    const auto count = static_cast<std::size_t>(end - bytes.begin());
+    at.line_bytes += count;
+    return count;
 }
 
 // One byte of the head: the rules that hold before anything is split.

@@ -70,6 +70,7 @@ class Parser {
     struct Pending;
 
     std::size_t feed_head(std::string_view bytes);
+    std::size_t rest_of_line(std::string_view bytes);
     bool head_byte(char c);
     void finish_head();
     bool split_head();
