@@ -93,7 +93,7 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
         if (known.rare) { known.rare->tombstones.erase(op.user); }
         if (row == nullptr) {
             Row fresh = row_of(op.user, op.record);
-            fresh.doubted = known.rare && known.rare->doubts_all && known.rare->doubted_until;
+            fresh.doubted = doubts_newcomers();
             out.joins.push_back(member_of(*known.members.add(std::move(fresh)).first));
             continue;
         }
@@ -218,6 +218,7 @@ void View::show_local(const std::string& user, const Record& record, domain::Mem
     }
     Row fresh = row_of(user, record);
     fresh.in_redis = false;
+    fresh.doubted = doubts_newcomers();      // Another node may hold the user, too.
     out.joins.push_back(member_of(*known().members.add(std::move(fresh)).first));
 }
 

@@ -120,6 +120,7 @@ class View {
         return *known_->rare;
     }
     std::optional<Instant> doubted_until() const { return has_rare() ? known_->rare->doubted_until : std::nullopt; }
+    bool doubts_newcomers() const { return has_rare() && known_->rare->doubts_all && known_->rare->doubted_until; }
     void check_at(Instant at) { rare().check = rare().check ? std::min(*rare().check, at) : at; }
     void hold(Row& row, Instant until);
     void release(Row& row);                  // Its time is nothing any more.

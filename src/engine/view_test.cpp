@@ -193,5 +193,20 @@ TEST_F(ViewTest, AnEmptyChannelBeginsAnewWithoutDoubt) {
     EXPECT_THAT(told(), ElementsAre("+bob"));
 }
 
+// R3. What this node does for a user of its own says nothing of the nodes that may hold the user, too. (Sim seed 1285346.)
+TEST_F(ViewTest, DoubtsWhomThisNodeShowsAfterALoss) {
+    snapshot(1, {"bob"});
+    view_.on_loss(now_, now_ + settings_.hold());
+    told();
+    view_.show_local("ada", {1, 0, {}, member_hash("c", "ada")}, changes_);
+    EXPECT_THAT(told(), ElementsAre("+ada"));
+    EXPECT_EQ(step(2, "J", "ada"), View::Step::applied);
+    EXPECT_EQ(step(3, "L", "ada"), View::Step::applied);
+    EXPECT_THAT(told(), IsEmpty());
+    EXPECT_TRUE(view_.shows("ada"));
+    pass(settings_.hold());
+    EXPECT_THAT(told(), ElementsAre("-ada"));
+}
+
 }  // namespace
 }  // namespace starling::engine
