@@ -19,6 +19,12 @@ void World::mood_ends() {
     mood_.reset();
 }
 
+void World::pause_ends() {
+    if (pause_) { record_.redis_away[*pause_].to = std::min(record_.redis_away[*pause_].to, now()); }
+    pause_.reset();
+    redis_paused_until_ = {};
+}
+
 void World::forget_links(std::uint32_t server) {
     for (auto& link : links_) { if (link->server == server) { link->connection.reset(); } }
     std::erase_if(link_of_, [&](const auto& entry) { return entry.first.first == server; });
@@ -30,7 +36,7 @@ void World::redis_goes(Duration down, bool keep_data, bool silent) {
     end_split(silent);
     redis_unwell(down);
     redis_down_until_ = std::max(redis_down_until_, now() + down);
-    redis_paused_until_ = {};
+    pause_ends();
     cut_links(std::nullopt, std::nullopt, silent);
     const auto old = servers_.size() - 1;
     auto next = keep_data ? servers_[old]->reborn(random_run_id()) : std::make_unique<RedisModel>(redis_options(), random_run_id(), host_);
@@ -46,7 +52,7 @@ void World::fail_over(Duration lost, Duration down, bool silent) {
     end_split(silent);
     redis_unwell(down);
     redis_down_until_ = std::max(redis_down_until_, now() + down);
-    redis_paused_until_ = {};
+    pause_ends();
     cut_links(std::nullopt, std::nullopt, silent);
     const auto old = servers_.size() - 1;
     const auto seen = kWallBaseMs + (now() - lost).time_since_epoch() / 1ms;
@@ -178,6 +184,7 @@ void World::begin_fault(const Fault& fault) {
         case redis_failover: fail_over(Duration(1ms) * (fault.amount * 3), std::min<Duration>(fault.lasts, 8s), sometimes); break;
         case redis_pause:
             redis_unwell(fault.lasts);
+            pause_ = record_.redis_away.size() - 1;
             redis_paused_until_ = std::max(redis_paused_until_, until);
             break;
         case redis_slow:

@@ -214,6 +214,7 @@ class World {
     void fail_over(Duration lost, Duration down, bool silent);
     void redis_unwell(Duration lasts);
     void mood_ends();
+    void pause_ends();
     // Two servers of one lineage for a while, and the nodes divided between them.
     void split(const Fault& fault);
     void end_split(bool silent);
@@ -256,7 +257,7 @@ class World {
     Duration redis_slow_{};
     std::uint32_t lose_replies_ = 0, drop_pushes_ = 0;   // Of a thousand.
     bool quiet_ = false;
-    std::optional<std::size_t> mood_;        // Its interval in redis_away.
+    std::optional<std::size_t> mood_, pause_;   // Their intervals in redis_away.
     std::vector<Interval> lost_;             // What was written in between was lost by a failover.
     std::optional<std::string> violation_;
     std::uint64_t digest_ = 0;               // Of the trace, if it is wanted.
