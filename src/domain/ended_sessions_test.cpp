@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 namespace starling::domain {
+namespace {
 
 TEST(EndedSessions, AreFoundUntilTheirTimeIsOver) {
     EndedSessions ended;
@@ -30,4 +31,5 @@ TEST(EndedSessions, AreFoundUntilTheirTimeIsOver) {
     EXPECT_EQ(ended.find({3, 3})->user_id, "again");
 }
 
+}  // namespace
 }  // namespace starling::domain

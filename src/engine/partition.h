@@ -114,7 +114,7 @@ class Partition {
     using Names = std::set<std::string, std::less<>>;
     // There is one for each channel on each of its nodes, and for each user: what most of them do not need at a time lies apart.
     struct Channel {
-        SharedBytes key;                     // What is subscribed, shared with the subscription: "st:{tag}:c:" and the name on the wire.
+        SharedBytes key;                     // channel_key(), shared with the subscription to it: "st:{tag}:c:" and the name in Redis.
         std::uint32_t app = 0;
         std::uint16_t name_at = 0;           // Where that begins in it.
         enum class State : std::uint8_t { idle, subscribing, syncing, live } state = State::idle;
@@ -155,7 +155,7 @@ class Partition {
 
         bool wanted() const { return listened || !own.empty(); }
         std::string_view name() const { return key.view().substr(name_at); }   // "<app>/<name>".
-        std::string wire() const { return std::string(name()); }
+        std::string wire() const { return std::string(name()); }               // For whoever keeps it.
         std::string_view name_in_app() const { return name().substr(name().find('/') + 1); }
         domain::ChannelRef ref() const { return {app, std::string(name_in_app())}; }
         bool users_own() const { return name_in_app().starts_with('@'); }

@@ -34,11 +34,12 @@ Partition::Channel& Partition::channel(const std::string& wire, const domain::Ch
     const std::uint32_t slot = free_channels_.back();
     free_channels_.pop_back();
     channels_[slot] = std::make_unique<Channel>();
-    channels_[slot]->key = SharedBytes(base_ + "c:", wire);
-    channels_[slot]->name_at = static_cast<std::uint16_t>(base_.size() + 2);
-    channels_[slot]->app = ref.app;
+    Channel& made = *channels_[slot];
+    made.key = SharedBytes(channel_key(wire));
+    made.name_at = static_cast<std::uint16_t>(made.key.size() - wire.size());
+    made.app = ref.app;
     channel_index_.insert(hash64(wire, hash_seed), slot);
-    return *channels_[slot];
+    return made;
 }
 
 void Partition::enter(Channel& channel, Channel::State state) {

@@ -20,7 +20,7 @@ class PartitionHolders : public PartitionRig {
     void listen_and_lose_all() {
         for (int i = 0; i < kChannels; ++i) { call(domain::Listen{{0, name(i)}, {.size = 0, .ttl = 0s}}); }
         pass(50ms);
-        for (int i = 0; i < kChannels; ++i) { announce("st:{" + make_tags(1)[0] + "}:c:default/" + name(i), removal()); }
+        for (int i = 0; i < kChannels; ++i) { announce("st:{" + make_tags(1)[0] + "}:c:default/" + name(i), removal("bob", "m.1")); }
         run();
         close_links();
         helper_.runs[kOnlyServer] = "another";
@@ -42,23 +42,14 @@ class PartitionHolders : public PartitionRig {
         } else {
             ASSERT_TRUE(is(words, scripts::snap())) << words[1];
             std::vector<std::string> out;
-            for (std::size_t i = 6; i < words.size(); i += 2) {
-                out.push_back(Rig::list({bulk("epoch"), bulk("3"), bulk("t3"), bulk("7"), bulk(""), bulk("0"), bulk(""), bulk("0"), ":1\r\n",
-                                         Rig::list({bulk("bob"), bulk("7:1000:1:0:")})}));
-            }
+            for (std::size_t i = 6; i < words.size(); i += 2) { out.push_back(only_member("bob")); }
             give(link, Rig::list(out));
         }
     }
-    static std::string removal() {
-        std::string out = "P";
-        for (const std::string& word : {std::string("epoch"), std::string("4"), std::string("t3"), std::string("t4"), std::string("m.1")}) { out += field(word); }
-        return out + "L" + field("bob") + field("7:1000:1:0:");
-    }
-    static std::string field(const std::string& word) { return std::to_string(word.size()) + ":" + word; }
-    std::size_t told(std::vector<Member> domain::MembersChanged::* which) const {
+    std::size_t joins() const {
         std::size_t count = 0;
         for (const auto& event : told_) {
-            if (const auto* changed = std::get_if<domain::MembersChanged>(&event)) { count += (changed->*which).size(); }
+            if (const auto* changed = std::get_if<domain::MembersChanged>(&event)) { count += changed->joins.size(); }
         }
         return count;
     }
@@ -67,20 +58,23 @@ class PartitionHolders : public PartitionRig {
 };
 
 TEST_F(PartitionHolders, AreAskedForInTurns) {
+    other("7");
     listen_and_lose_all();
-    const std::size_t before = told(&domain::MembersChanged::joins);
+    const std::size_t before = joins();
     beats_.clear();
     pass(3100ms);
-    std::multiset<std::string> asked;
+    std::set<std::string> asked;
     std::size_t most = 0;
     for (const auto& beat : beats_) {
         most = std::max(most, beat.size());
         asked.insert(beat.begin(), beat.end());
     }
     EXPECT_EQ(most, kHoldersMax);
-    EXPECT_EQ(std::set<std::string>(asked.begin(), asked.end()).size(), static_cast<std::size_t>(kChannels));
-    // The one that holds them has not written since the data became doubtful; nobody is believed.
-    EXPECT_EQ(told(&domain::MembersChanged::joins), before);
+    EXPECT_EQ(asked.size(), std::size_t{kChannels});
+    EXPECT_EQ(joins(), before);              // The one that holds them has not written since the data became doubtful.
+    other("8");
+    pass(4s);                                // It has: three turns, and less than the hold time in all.
+    EXPECT_EQ(joins(), before + kChannels);
 }
 
 }  // namespace

@@ -93,6 +93,21 @@ class PartitionRig : public testing::Test {
         return Rig::list({bulk(status), bulk(o), bulk(std::to_string(digest_)), bulk(std::to_string(counter_)), Rig::list(positions),
                           Rig::list(others_), bulk(std::to_string(members_))});
     }
+    // Another node's lease, by how often it has written.
+    void other(const std::string& o) {
+        others_ = {Rig::bulk("m.1"), Rig::bulk(o), Rig::bulk("live"), Rig::bulk("m"), Rig::bulk("1/1000/8500/5000/2")};
+    }
+    // What snap() answers for a channel with one member, at version 3 ...
+    static std::string only_member(const std::string& user) {
+        const auto bulk = Rig::bulk;
+        return Rig::list({bulk("epoch"), bulk("3"), bulk("t3"), bulk("7"), bulk(""), bulk("0"), bulk(""), bulk("0"), ":1\r\n",
+                          Rig::list({bulk(user), bulk("7:1000:1:0:")})});
+    }
+    // ... and that member's removal, by another node.
+    static std::string removal(const std::string& user, const std::string& iid) {
+        const auto field = [](const std::string& word) { return std::to_string(word.size()) + ":" + word; };
+        return "P" + field("epoch") + field("4") + field("t3") + field("t4") + field(iid) + "L" + field(user) + field("7:1000:1:0:");
+    }
     // What snap() answers where nobody is present and every log ends there.
     static std::string snapshot(const Words& words, const std::string& epoch, const std::string& offset, const std::string& id) {
         const auto bulk = Rig::bulk;

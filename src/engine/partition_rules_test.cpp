@@ -54,8 +54,6 @@ class PartitionRules : public PartitionRig {
         cluster_.on_deadline(now(), out_);
         run();
     }
-    // Another node, by how often it has written.
-    void other(const std::string& o) { others_ = {Rig::bulk("m.1"), Rig::bulk(o), Rig::bulk("live"), Rig::bulk("m"), Rig::bulk("1/1000/8500/5000/2")}; }
 
     // From now on the server's answers lie unread; then the node wakes up, so much later, and reads them.
     void wake_after(Duration slept) {
@@ -92,23 +90,10 @@ class PartitionRules : public PartitionRig {
             give(link, Rig::list({Rig::bulk("")}));
         } else {
             ASSERT_TRUE(is(words, scripts::snap())) << words[1];
-            give(link, member_.empty() || words.size() != 8 || words[6] != "default/a" ? snapshot(words, "", "0", "") : only_member());
+            give(link, member_.empty() || words.size() != 8 || words[6] != "default/a" ? snapshot(words, "", "0", "") : Rig::list({only_member(member_)}));
         }
     }
 
-    // What snap() answers for the one channel with its one member, at version 3.
-    std::string only_member() const {
-        const auto bulk = Rig::bulk;
-        return Rig::list({Rig::list({bulk("epoch"), bulk("3"), bulk("t3"), bulk("7"), bulk(""), bulk("0"), bulk(""), bulk("0"), ":1\r\n",
-                                     Rig::list({bulk(member_), bulk("7:1000:1:0:")})})});
-    }
-    // The member's removal, by another node.
-    std::string removal(const std::string& iid) const {
-        std::string out = "P";
-        for (const std::string& word : {std::string("epoch"), std::string("4"), std::string("t3"), std::string("t4"), iid}) { out += field(word); }
-        return out + "L" + field(member_) + field("7:1000:1:0:");
-    }
-    static std::string field(const std::string& word) { return std::to_string(word.size()) + ":" + word; }
     std::vector<std::string> left() const {
         std::vector<std::string> out;
         for (const auto& event : told_) {
@@ -210,7 +195,7 @@ TEST_F(PartitionWithoutR9, WhomASleeperHeldIsStatedUnasked) {
 TEST_F(PartitionRules, ANewcomerHoldsWhoIsRemovedWhereAnotherBeganAnew) {
     member_ = "bob";
     call(domain::Listen{{0, "a"}, {.size = 0, .ttl = 0s}});
-    announce("st:" + make_tags(1)[0].insert(0, "{") + "}:c:default/a", removal("m.2"));
+    announce("st:" + make_tags(1)[0].insert(0, "{") + "}:c:default/a", removal(member_, "m.2"));
     run();
     EXPECT_THAT(left(), IsEmpty());
     pass(10s);
@@ -220,7 +205,7 @@ TEST_F(PartitionRules, ANewcomerHoldsWhoIsRemovedWhereAnotherBeganAnew) {
 TEST_F(PartitionRules, ANewcomerBelievesARemovalWhereNobodyBeganAnew) {
     member_ = "bob";
     call(domain::Listen{{0, "a"}, {.size = 0, .ttl = 0s}});
-    announce("st:" + make_tags(1)[0].insert(0, "{") + "}:c:default/a", removal("m.1"));
+    announce("st:" + make_tags(1)[0].insert(0, "{") + "}:c:default/a", removal(member_, "m.1"));
     run();
     EXPECT_THAT(left(), Contains("bob"));
 }
