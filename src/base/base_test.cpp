@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/apart.h"
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/random.h"
@@ -15,6 +16,24 @@ TEST(SharedBytes, JoinsTwoPartsAndCountsItsHandles) {
     first = SharedBytes();
     EXPECT_FALSE(first);
     EXPECT_EQ(second.view(), "abcd");
+}
+
+TEST(Apart, IsAsItWasMadeUntilItIsNeeded) {
+    struct Thing { int count = 7; };
+    Apart<Thing> apart;
+    EXPECT_FALSE(apart);
+    EXPECT_EQ(apart.peek().count, 7);
+    EXPECT_FALSE(apart);                     // Looking keeps nothing.
+    apart.need().count = 8;
+    EXPECT_TRUE(apart);
+    EXPECT_EQ(apart.peek().count, 8);
+    EXPECT_EQ(&apart.need(), &*apart);
+    Apart<Thing> moved = std::move(apart);
+    EXPECT_EQ(moved->count, 8);
+    moved.reset();
+    EXPECT_EQ(moved.peek().count, 7);
+    moved.set({9});
+    EXPECT_EQ(moved->count, 9);
 }
 
 TEST(Rng, RepeatsARunFromItsSeed) {

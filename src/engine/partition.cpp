@@ -144,7 +144,7 @@ void Partition::on_answer(Answered& answer) {
         case Kind::reach: {
             --syncing_;
             Channel* channel = find(pending.wire);
-            if (channel != nullptr && channel->state == Channel::State::syncing && channel->sync == pending.call) {
+            if (channel != nullptr && channel->state == Channel::State::syncing && channel->sync() == pending.call) {
                 if (value == nullptr) {
                     sync(*channel);
                     syncs_refused();
@@ -206,7 +206,7 @@ void Partition::on_answer(Answered& answer) {
         }
         case Kind::read: {
             Channel* channel = find(pending.wire);
-            if (channel == nullptr || !channel->reads() || channel->reading->id != pending.call) { return; }
+            if (channel == nullptr || !channel->reads() || channel->reading().id != pending.call) { return; }
             if (value != nullptr) {
                 on_log(*channel, *value);
             } else {
@@ -252,11 +252,12 @@ void Partition::run_views() {
 }
 
 void Partition::set_view_due(Channel& channel, Instant at) {
-    if (at == channel.view_due) { return; }
+    if (at == channel.peek().view_due) { return; }
     const std::uint32_t slot = *slot_of(channel.name());
-    timed_views_.erase({channel.view_due, slot});
+    timed_views_.erase({channel.peek().view_due, slot});
     if (at != Instant::max()) { timed_views_.emplace(at, slot); }
-    channel.view_due = at;
+    channel.passing.need().view_due = at;
+    channel.trim();
 }
 
 bool Partition::ended() const {
@@ -293,7 +294,7 @@ void Partition::on_deadline() {
         Channel* channel = find(wire);
         if (channel == nullptr || !channel->must_reach()) {
             catching_up_.erase(wire);
-        } else if (now() - channel->since > settings_.stale_after()) {
+        } else if (now() - channel->peek().since > settings_.stale_after()) {
             sync(*channel);
         }
     }

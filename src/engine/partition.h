@@ -12,6 +12,7 @@
 #include <set>
 #include <utility>
 
+#include "base/apart.h"
 #include "base/random.h"
 #include "base/short_text.h"
 #include "base/slot_index.h"
@@ -75,12 +76,14 @@ class Partition {
     // A user's presence from this node; wanted in Redis while held or lingering.
     struct Own {
         ShortText user;
-        bool held = false, lingering = false;
-        bool acked = false;                  // Redis has it, under the present incarnation.
-        bool stated = false;                 // Redis had it once: its record is the view's.
-        bool linger_unsaid = false, linger_due = false;   // Stands in unsaid_; goes with the next call.
         Instant lingers_until{};
-        std::int64_t connected_at = 0;
+        std::int64_t connected_at : 56 = 0;
+        bool held : 1 = false;
+        bool lingering : 1 = false;
+        bool acked : 1 = false;              // Redis has it, under the present incarnation.
+        bool stated : 1 = false;             // Redis had it once: its record is the view's.
+        bool linger_unsaid : 1 = false;      // Stands in unsaid_; ...
+        bool linger_due : 1 = false;         // ... goes with the next call.
         struct Rare {
             // R6. Where the chain stood when the last connection said farewell, and where Redis noted that the user lingers here.
             std::optional<std::pair<std::string, std::uint64_t>> farewell, lingers_since;
@@ -88,17 +91,9 @@ class Partition {
             std::uint64_t update_serial = 0;
             std::optional<std::string> fallback;
         };
-        std::unique_ptr<Rare> rare_;
-        Rare& rare() {
-            if (!rare_) { rare_ = std::make_unique<Rare>(); }
-            return *rare_;
-        }
-        const Rare& peek() const {
-            static const Rare kNothing;
-            return rare_ ? *rare_ : kNothing;
-        }
+        Apart<Rare> rare;
         void trim() {
-            if (rare_ && !rare_->farewell && !rare_->lingers_since && !rare_->update && !rare_->fallback) { rare_.reset(); }
+            if (rare && !rare->farewell && !rare->lingers_since && !rare->update && !rare->fallback) { rare.reset(); }
         }
         bool wanted() const { return held || lingering; }
         std::string_view key() const { return user.view(); }
@@ -112,36 +107,16 @@ class Partition {
         Instant until{};
     };
     using Names = std::set<std::string, std::less<>>;
-    // There is one for each channel on each of its nodes, and for each user: what most of them do not need at a time lies apart.
+    // There is one for each channel on each of its nodes, and for each user: what most of them are without at a time lies apart.
     struct Channel {
-        SharedBytes key;                     // channel_key(), shared with the subscription to it: "st:{tag}:c:" and the name in Redis.
-        std::uint32_t app = 0;
-        std::uint16_t name_at = 0;           // Where that begins in it.
-        enum class State : std::uint8_t { idle, subscribing, syncing, live } state = State::idle;
-        bool listened = false;               // By the domain.
-        bool told = false;                   // Listening was answered.
-        bool told_blind = false;             // ... without knowing the log.
-        bool suspect = false;                // R3: the next snapshot is.
-        Instant since{};                     // When the state began.
-        Instant view_due = Instant::max();   // Not later than the view's own deadline.
-        domain::HistoryLimits log;
-        // Members.
-        View view;
-        std::uint64_t sync = 0;              // Which of its snapshots is on its way.
+        enum class State : std::uint8_t { idle, subscribing, syncing, live };
         struct Syncing {
             std::vector<Delta> buffer;       // Since the confirmation.
             std::optional<Snapshot> paging;
             std::optional<std::pair<std::string, std::uint64_t>> must_reach;   // Of a fuzzy snapshot: live from this epoch and version on.
         };
-        std::unique_ptr<Syncing> syncing;
         // META was ahead of the chain, or of the log: when, and at what version or offset.
         struct Behind { std::optional<std::pair<Instant, std::uint64_t>> chain, log; };
-        std::unique_ptr<Behind> behind;
-        Sorted<Own> own;
-        std::unique_ptr<Names> dirty;        // Users with something to say to Redis.
-        std::unique_ptr<Names> timed_out;    // Their linger is over; their removal is on its way.
-        LogEnd chain;
-        std::vector<std::pair<std::uint64_t, std::uint64_t>> recent;   // Offset and hashed id of what was delivered last, before the end.
         struct Reading {
             std::vector<Announcement> early; // Came before the chain was known, or while the log is read.
             bool under_way = false, again = false;
@@ -150,8 +125,32 @@ class Partition {
             std::vector<Message> delivered;  // While it is on its way.
             std::vector<domain::Read> next, asked;
         };
-        std::unique_ptr<Reading> reading;
-        std::unique_ptr<Kept> kept;
+        struct Passing {
+            std::uint64_t sync = 0;          // Which snapshot is on its way, while syncing, ...
+            Instant since{};                 // ... and since when.
+            Apart<Syncing> syncing;
+            Apart<Behind> behind;
+            Apart<Names> dirty;              // Users with something to say to Redis.
+            Apart<Names> timed_out;          // Their linger is over; their removal is on its way.
+            Apart<Reading> reading;
+            Apart<Kept> kept;
+            Instant view_due = Instant::max();   // Not later than the view's own deadline.
+            std::vector<std::uint64_t> recent;   // Hashed ids of what was delivered last, up to the one before the chain's end.
+        };
+
+        SharedBytes key;                     // channel_key(), shared with the subscription to it: "st:{tag}:c:" and the name in Redis.
+        std::uint32_t app : 24 = 0;
+        State state : 2 = State::idle;
+        bool listened : 1 = false;           // By the domain.
+        bool told : 1 = false;               // Listening was answered.
+        bool told_blind : 1 = false;         // ... without knowing the log.
+        bool suspect : 1 = false;            // R3: the next snapshot is.
+        std::uint16_t name_at = 0;           // Where the name begins in the key.
+        std::uint16_t limits = 0;            // Of its log, in Partition::limits_.
+        View view;
+        Sorted<Own> own;
+        LogEnd chain;
+        Apart<Passing> passing;
 
         bool wanted() const { return listened || !own.empty(); }
         std::string_view name() const { return key.view().substr(name_at); }   // "<app>/<name>".
@@ -159,26 +158,16 @@ class Partition {
         std::string_view name_in_app() const { return name().substr(name().find('/') + 1); }
         domain::ChannelRef ref() const { return {app, std::string(name_in_app())}; }
         bool users_own() const { return name_in_app().starts_with('@'); }
-        bool must_reach() const { return syncing && syncing->must_reach; }
-        bool paging() const { return syncing && syncing->paging; }
-        bool reads() const { return reading && reading->under_way; }
-        bool log_behind() const { return behind && behind->log; }
-        Syncing& sync_state() {
-            if (!syncing) { syncing = std::make_unique<Syncing>(); }
-            return *syncing;
-        }
-        Reading& read_state() {
-            if (!reading) { reading = std::make_unique<Reading>(); }
-            return *reading;
-        }
-        Behind& behind_state() {
-            if (!behind) { behind = std::make_unique<Behind>(); }
-            return *behind;
-        }
-        void trim() {
-            if (reading && !reading->under_way && !reading->again && reading->early.empty() && reading->next.empty() && reading->asked.empty()) { reading.reset(); }
-            if (behind && !behind->chain && !behind->log) { behind.reset(); }
-        }
+        const Passing& peek() const { return passing.peek(); }
+        std::uint64_t sync() const { return peek().sync; }
+        const std::optional<std::pair<std::string, std::uint64_t>>& must_reach() const { return peek().syncing.peek().must_reach; }
+        bool paging() const { return peek().syncing.peek().paging.has_value(); }
+        bool reads() const { return peek().reading.peek().under_way; }
+        const Behind& behind() const { return peek().behind.peek(); }
+        Syncing& syncing() { return passing.need().syncing.need(); }
+        Reading& reading() { return passing.need().reading.need(); }
+        // What is over is given back.
+        void trim();
     };
     struct Op {
         std::string user;
@@ -268,7 +257,8 @@ class Partition {
     std::optional<std::uint32_t> slot_of(std::string_view wire) const;
     Channel* find(std::string_view wire) const;
     void want(Channel& channel);             // Subscribes, or lets go.
-    void enter(Channel& channel, Channel::State state);
+    const domain::HistoryLimits& log_of(const Channel& channel) const { return limits_[channel.limits]; }
+    void set_log(Channel& channel, const domain::HistoryLimits& limits);
     void sync(Channel& channel);
     void start_syncs();
     void on_snaps(const Pending& pending, const codec::resp::Value* value);
@@ -358,6 +348,7 @@ class Partition {
     // Channels.
     std::vector<std::unique_ptr<Channel>> channels_;   // By slot; null: free.
     std::vector<std::uint32_t> free_channels_;
+    std::vector<domain::HistoryLimits> limits_{domain::HistoryLimits{}};   // Those of channels' logs, each once.
     SlotIndex channel_index_;
     std::deque<std::string> to_sync_;
     std::uint32_t syncing_ = 0;              // Calls for snapshots without an answer.

@@ -42,19 +42,41 @@ Partition::Channel& Partition::channel(const std::string& wire, const domain::Ch
     return made;
 }
 
-void Partition::enter(Channel& channel, Channel::State state) {
-    channel.state = state;
-    channel.since = now();
+// What is over is given back.
+void Partition::Channel::trim() {
+    if (!passing) { return; }
+    const auto clear = [](auto& names) {
+        if (names.peek().empty()) { names.reset(); }
+    };
+    Passing& now = *passing;
+    if (state != State::syncing) { now.syncing.reset(); }
+    if (!behind().chain && !behind().log) { now.behind.reset(); }
+    clear(now.dirty);
+    clear(now.timed_out);
+    const Reading& read = now.reading.peek();
+    if (!read.under_way && !read.again && read.early.empty() && read.next.empty() && read.asked.empty()) { now.reading.reset(); }
+    if (state != State::syncing && !now.behind && !now.dirty && !now.timed_out && !now.reading && !now.kept && now.view_due == Instant::max() &&
+        now.recent.empty()) {
+        passing.reset();
+    }
+}
+
+// A few for all channels, by namespace; a reload adds some.
+void Partition::set_log(Channel& channel, const domain::HistoryLimits& limits) {
+    auto at = std::ranges::find(limits_, limits);
+    if (at == limits_.end()) { at = limits_.insert(at, limits); }
+    CHECK(at - limits_.begin() <= UINT16_MAX);
+    channel.limits = static_cast<std::uint16_t>(at - limits_.begin());
 }
 
 void Partition::want(Channel& channel) {
     if (channel.wanted()) {
         if (channel.state != Channel::State::idle) { return; }
-        enter(channel, Channel::State::subscribing);
+        channel.state = Channel::State::subscribing;
         redis_.subscribe(index_, channel.key, now_, out_->actions);
         return;
     }
-    if (channel.reading && (!channel.reading->next.empty() || !channel.reading->asked.empty())) { return; }
+    if (const auto& reading = channel.peek().reading.peek(); !reading.next.empty() || !reading.asked.empty()) { return; }
     if (channel.state != Channel::State::idle) { redis_.unsubscribe(channel.key.view(), now_, out_->actions); }
     dirty_channels_.erase(channel.wire());
     stale_listens_.erase(channel.wire());
@@ -68,12 +90,12 @@ void Partition::want(Channel& channel) {
 
 void Partition::on(domain::Listen& call, const std::string& wire) {
     Channel& channel = this->channel(wire, call.channel);
-    channel.log = call.log;
+    set_log(channel, call.log);
     if (!channel.listened) { channel.told = channel.told_blind = false; }
     channel.listened = true;
     want(channel);
     if (channel.told) { return; }
-    if (channel.state == Channel::State::live && (channel.chain || channel.log.size == 0)) {
+    if (channel.state == Channel::State::live && (channel.chain || log_of(channel).size == 0)) {
         tell_listening(channel, false);
     } else {
         // It was listened to for its members alone; now its log matters, too.
@@ -92,9 +114,12 @@ void Partition::on(domain::Unlisten&, const std::string& wire) {
     if (channel == nullptr) { return; }
     channel->listened = false;
     channel->chain = {};
-    channel->recent = {};
-    channel->kept.reset();
-    if (channel->reading) { channel->reading->early.clear(); }
+    if (channel->passing) {
+        channel->passing->recent = {};
+        channel->passing->kept.reset();
+        if (channel->passing->reading) { channel->reading().early.clear(); }
+        channel->trim();
+    }
     stale_listens_.erase(wire);
     want(*channel);
 }
@@ -113,7 +138,7 @@ void Partition::tell_listening(Channel& channel, bool stale) {
 }
 
 void Partition::tell_members(Channel& channel, domain::MembersChanged changes) {
-    if (const auto due = channel.view.next_deadline(); due && *due < channel.view_due) { set_view_due(channel, *due); }
+    if (const auto due = channel.view.next_deadline(); due && *due < channel.peek().view_due) { set_view_due(channel, *due); }
     if (!channel.told || (changes.joins.empty() && changes.updates.empty() && changes.leaves.empty())) { return; }
     changes.channel = channel.ref();
     tell(std::move(changes));
@@ -129,18 +154,20 @@ void Partition::on_subscribed(const std::string& wire) {
 void Partition::on_missed(const std::string& wire) {
     Channel* channel = find(wire);
     if (channel == nullptr || channel->state == Channel::State::subscribing) { return; }
-    enter(*channel, Channel::State::subscribing);
-    channel->syncing.reset();
+    channel->state = Channel::State::subscribing;
+    channel->trim();
     channel->view.on_discontinuity(settings_, now());
 }
 
 // R1, R2: from here on deltas wait until a snapshot says where they belong.
 void Partition::sync(Channel& channel) {
     if (channel.state == Channel::State::idle) { return; }
-    channel.syncing.reset();                 // What came before is in a snapshot that is asked for after it.
-    enter(channel, Channel::State::syncing);
-    channel.sync = ++sync_serial_;
-    if (channel.behind) { channel.behind->chain.reset(); }
+    channel.state = Channel::State::syncing;
+    Channel::Passing& passing = channel.passing.need();
+    passing.syncing.reset();                 // What came before is in a snapshot that is asked for after it.
+    passing.sync = ++sync_serial_;
+    passing.since = now();
+    if (passing.behind) { passing.behind->chain.reset(); }
     channel.trim();
     to_sync_.push_back(channel.wire());
 }
@@ -164,8 +191,8 @@ void Partition::start_syncs() {
             // Asked for twice: once is enough.
             if (std::any_of(pending.syncs.begin(), pending.syncs.end(), [&](const auto& sync) { return sync.first == wire; })) { continue; }
             args.push_back(wire);
-            args.push_back(std::to_string(channel->log.size));
-            pending.syncs.emplace_back(std::move(wire), channel->sync);
+            args.push_back(std::to_string(log_of(*channel).size));
+            pending.syncs.emplace_back(std::move(wire), channel->sync());
         }
         if (pending.syncs.empty()) { return; }
         ++syncing_;
@@ -177,7 +204,7 @@ void Partition::on_snaps(const Pending& pending, const codec::resp::Value* value
     if (value == nullptr) { syncs_refused(); } else { sync_pause_ = 0s; }
     for (std::size_t i = 0; i < pending.syncs.size(); ++i) {
         Channel* channel = find(pending.syncs[i].first);
-        if (channel == nullptr || channel->state != Channel::State::syncing || channel->sync != pending.syncs[i].second) { continue; }
+        if (channel == nullptr || channel->state != Channel::State::syncing || channel->sync() != pending.syncs[i].second) { continue; }
         const bool answered = value != nullptr && i < value->elements.size() && value->elements[i].elements.size() == 10;
         if (answered) {
             on_snap(*channel, value->elements[i]);
@@ -192,14 +219,14 @@ void Partition::on_snap(Channel& channel, const codec::resp::Value& value) {
     Snapshot snapshot;
     snapshot.position = {words[0].text, static_cast<std::uint64_t>(to_number(words[1])), words[2].text};
     snapshot.digest = to_number(words[3]);
-    if (channel.log.size > 0 && !words[4].text.empty()) {
+    if (log_of(channel).size > 0 && !words[4].text.empty()) {
         on_log_position(channel, {words[4].text, static_cast<std::uint64_t>(to_number(words[5])), words[6].text});
     }
     const auto count = static_cast<std::size_t>(to_number(words[8]));
     if (count > settings_.snapshot_max) {
-        channel.sync_state().paging = std::move(snapshot);
+        channel.syncing().paging = std::move(snapshot);
         ++syncing_;
-        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}});
+        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync(), .read = {}});
         redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire(), "0", "COUNT", "1000"}, now_, out_->actions);
         return;
     }
@@ -215,24 +242,24 @@ void Partition::on_page(Channel& channel, const codec::resp::Value& value) {
     if (!channel.paging() || value.elements.size() != 2) { return; }
     const auto& words = value.elements[1].elements;
     for (std::size_t i = 0; i + 1 < words.size(); i += 2) {
-        if (auto record = decode_record(words[i + 1].text)) { channel.syncing->paging->members[words[i].text] = std::move(*record); }
+        if (auto record = decode_record(words[i + 1].text)) { channel.syncing().paging->members[words[i].text] = std::move(*record); }
     }
     ++syncing_;
     const std::string& cursor = value.elements[0].text;
     if (cursor == "0") {
-        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}};
+        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync(), .read = {}};
         eval(std::move(pending), scripts::meta(), {"0", channel.wire(), "m"});
         return;
     }
-    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync, .read = {}});
+    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync(), .read = {}});
     redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire(), cursor, "COUNT", "1000"}, now_, out_->actions);
 }
 
 // The pages lie somewhere between the first position and this one: exact once the chain has reached it.
 void Partition::on_reach(Channel& channel, const codec::resp::Value& value) {
     if (!channel.paging()) { return; }
-    Snapshot snapshot = std::move(*channel.syncing->paging);
-    channel.syncing->paging.reset();
+    Snapshot snapshot = std::move(*channel.syncing().paging);
+    channel.syncing().paging.reset();
     FieldReader in(value.elements.empty() ? std::string_view{} : std::string_view(value.elements[0].text));
     const bool same_epoch = in.text() == snapshot.position.epoch;
     const auto version = static_cast<std::uint64_t>(to_number(in.text()));
@@ -240,7 +267,7 @@ void Partition::on_reach(Channel& channel, const codec::resp::Value& value) {
         sync(channel);
         return;
     }
-    channel.syncing->must_reach = {snapshot.position.epoch, version};
+    channel.syncing().must_reach = {snapshot.position.epoch, version};
     catching_up_.insert(channel.wire());
     take_snapshot(channel, std::move(snapshot));
 }
@@ -248,18 +275,19 @@ void Partition::on_reach(Channel& channel, const codec::resp::Value& value) {
 void Partition::take_snapshot(Channel& channel, Snapshot snapshot) {
     if (channel.view.goes_back(snapshot.position)) { channel.suspect = true; }
     if (channel.suspect) { channel.view.on_discontinuity(settings_, now()); }
-    snapshot.suspect = std::exchange(channel.suspect, false);
+    snapshot.suspect = channel.suspect;
+    channel.suspect = false;
     domain::MembersChanged changes;
     channel.view.on_snapshot(std::move(snapshot), settings_, now(), changes);
     if (!channel.view.unconfirmed(1).empty()) { unconfirmed_.insert(channel.wire()); }
     if (lost_until_) { channel.view.on_loss(lost_since_, *lost_until_); }
     tell_members(channel, std::move(changes));
     std::vector<Delta> buffer;
-    if (channel.syncing) { buffer.swap(channel.syncing->buffer); }
-    const std::uint64_t sync_id = channel.sync;
+    if (!channel.peek().syncing.peek().buffer.empty()) { buffer.swap(channel.syncing().buffer); }
+    const std::uint64_t sync_id = channel.sync();
     for (Delta& delta : buffer) {
         on_delta(channel, delta);
-        if (channel.sync != sync_id) { return; }   // It broke again.
+        if (channel.state == Channel::State::syncing && channel.sync() != sync_id) { return; }   // It broke again.
     }
     try_live(channel);
 }
@@ -267,18 +295,18 @@ void Partition::take_snapshot(Channel& channel, Snapshot snapshot) {
 void Partition::try_live(Channel& channel) {
     if (channel.state != Channel::State::syncing || channel.paging()) { return; }
     if (channel.must_reach()) {
-        const auto& [epoch, version] = *channel.syncing->must_reach;
+        const auto& [epoch, version] = *channel.must_reach();
         if (channel.view.epoch() != epoch || channel.view.version() < version) { return; }
-        channel.syncing->must_reach.reset();
+        channel.syncing().must_reach.reset();
         catching_up_.erase(channel.wire());
     }
-    if (channel.listened && channel.log.size > 0 && !channel.chain) {
+    if (channel.listened && log_of(channel).size > 0 && !channel.chain) {
         sync(channel);                       // Its log matters since a moment ago.
         start_syncs();
         return;
     }
-    enter(channel, Channel::State::live);
-    channel.syncing.reset();
+    channel.state = Channel::State::live;
+    channel.trim();
     if (channel.listened && !channel.told) { tell_listening(channel, false); }
     for (Own& own : channel.own) { tell_if_entered(channel, std::string(own.user.view()), own); }
 }
@@ -300,15 +328,15 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
     const auto reaped = leases_.find(delta.iid);
     for (const Delta::Op& op : delta.ops) {
         if (op.kind == 'L') {
-            const bool late = channel.timed_out && channel.timed_out->erase(op.user) > 0;
-            if (late && channel.timed_out->empty()) { channel.timed_out.reset(); }
+            const bool late = !channel.peek().timed_out.peek().empty() && channel.passing->timed_out->erase(op.user) > 0;
+            if (late) { channel.trim(); }
             if (!foreign) { ++(late ? leaves_.timeout : leaves_.clean); }
             if (foreign && reaped != leases_.end() && reaped->second.reaping) { ++leaves_.node_down; }
         }
         Own* found = channel.own.find(op.user);
         if (found == nullptr) { continue; }
         Own& own = *found;
-        const auto& since = own.peek().lingers_since;
+        const auto& since = own.rare.peek().lingers_since;
         // R6: a user who says farewell elsewhere is not waited for here, unless the connection here broke after it.
         const std::pair<std::string, std::uint64_t> known{delta.epoch, op.record.version};
         if (foreign && own.lingering && op.kind == 'c' && since && since->first == known.first &&
@@ -331,8 +359,8 @@ void Partition::on_pushed(const std::string& wire, std::string_view payload) {
     if (auto* delta = std::get_if<Delta>(&*decoded)) {
         if (channel->state == Channel::State::subscribing) { return; }
         if (channel->state == Channel::State::syncing && !channel->must_reach()) {
-            channel->sync_state().buffer.push_back(std::move(*delta));
-            if (channel->syncing->buffer.size() > kBufferMax) { sync(*channel); }
+            channel->syncing().buffer.push_back(std::move(*delta));
+            if (channel->syncing().buffer.size() > kBufferMax) { sync(*channel); }
         } else {
             on_delta(*channel, *delta);
         }

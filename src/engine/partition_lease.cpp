@@ -18,7 +18,7 @@ void Partition::register_lease() {
     dirty_channels_.clear();
     for (auto& channel : channels_) {
         if (!channel) { continue; }
-        channel->dirty.reset();
+        if (channel->passing) { channel->passing->dirty.reset(); }
         for (Own& own : channel->own) {
             own.acked = false;
             mark(*channel, own.user.view());

@@ -84,9 +84,9 @@ void Partition::on(domain::Read& call, const std::string& wire) {
     if (call.recover) {
         // All that recover at once share one look at the log (F21).
         Channel& channel = this->channel(wire, call.channel);
-        if (channel.log.size == 0) { channel.log = call.log; }
+        if (log_of(channel).size == 0) { set_log(channel, call.log); }
         if (!channel.reads() && answer_from_kept(channel, call)) { return; }
-        channel.read_state().next.push_back(std::move(call));
+        channel.reading().next.push_back(std::move(call));
         read_log(channel);
         return;
     }
@@ -103,7 +103,7 @@ bool Partition::log_in_doubt(const Channel& channel) const {
 // users have no notifications, and most who come back missed nothing.
 bool Partition::answer_from_chain(const std::string& wire, const domain::Read& read) {
     const Channel* channel = find(wire);
-    if (channel == nullptr || !channel->listened || !channel->chain || channel->reads() || channel->log_behind() || log_in_doubt(*channel)) { return false; }
+    if (channel == nullptr || !channel->listened || !channel->chain || channel->reads() || channel->behind().log || log_in_doubt(*channel)) { return false; }
     const LogEnd& chain = channel->chain;
     if (read.recover ? !read.since || !chain.is(*read.since) : read.since || chain.offset != 0) { return false; }
     tell(domain::ReadAnswer{read.call, domain::ReadResult{{}, chain.get(), 0}});
@@ -166,14 +166,14 @@ void Partition::on_announcement(Channel& channel, Announcement& announcement) {
         if (channel.told) { deliver(channel, std::move(announcement.message), std::move(announcement.except)); }
         return;
     }
-    if (channel.log.size == 0) {
+    if (log_of(channel).size == 0) {
         // This node's configuration keeps no history here: the message goes on, its number does not.
         announcement.message.offset = 0;
         if (channel.told) { deliver(channel, std::move(announcement.message), std::move(announcement.except)); }
         return;
     }
     if (!channel.chain || channel.reads()) {
-        auto& early = channel.read_state().early;
+        auto& early = channel.reading().early;
         if (early.size() < kEarlyMax) { early.push_back(std::move(announcement)); }
         return;                              // Those that do not fit are found missing, and read.
     }
@@ -184,19 +184,22 @@ void Partition::on_announcement(Channel& channel, Announcement& announcement) {
         return;
     }
     if (same_epoch && announcement.offset <= chain.offset) {
-        const std::pair<std::uint64_t, std::uint64_t> link{announcement.offset, hash64(announcement.message.id, kIdSeed)};
-        const bool is_end = announcement.offset == chain.offset && chain.id == announcement.message.id;
-        if (is_end || std::find(channel.recent.begin(), channel.recent.end(), link) != channel.recent.end()) { return; }
+        const auto& recent = channel.peek().recent;
+        const std::uint64_t back = chain.offset - announcement.offset;
+        const bool known = back == 0 ? chain.id == announcement.message.id
+                                     : back <= recent.size() && *(recent.end() - static_cast<std::ptrdiff_t>(back)) == hash64(announcement.message.id, kIdSeed);
+        if (known) { return; }
     }
-    auto& early = channel.read_state().early;
+    auto& early = channel.reading().early;
     if (early.size() < kEarlyMax) { early.push_back(std::move(announcement)); }
     read_log(channel);
 }
 
-// The end of the log is about to be another one.
+// The end of the log is about to be the next one.
 void Partition::note_recent(Channel& channel) {
-    if (channel.recent.size() >= kRecentMax) { channel.recent.erase(channel.recent.begin()); }
-    channel.recent.emplace_back(channel.chain.offset, hash64(channel.chain.id.view(), kIdSeed));
+    auto& recent = channel.passing.need().recent;
+    if (recent.size() >= kRecentMax) { recent.erase(recent.begin()); }
+    recent.push_back(hash64(channel.chain.id.view(), kIdSeed));
 }
 
 void Partition::deliver(Channel& channel, Message message, std::string except) {
@@ -204,13 +207,13 @@ void Partition::deliver(Channel& channel, Message message, std::string except) {
         note_recent(channel);
         channel.chain.offset = message.offset;
         channel.chain.id = ShortText(message.id);
-        if (channel.reads()) { channel.reading->delivered.push_back(message); }
-        if (channel.kept) {
-            channel.kept->bytes += message.data.size() + sizeof message;
-            if (channel.kept->bytes > Kept::kBytesMax || channel.kept->log.top().offset + 1 != message.offset) {
-                channel.kept.reset();
+        if (channel.reads()) { channel.reading().delivered.push_back(message); }
+        if (auto& kept = channel.passing->kept) {
+            kept->bytes += message.data.size() + sizeof message;
+            if (kept->bytes > Kept::kBytesMax || kept->log.top().offset + 1 != message.offset) {
+                kept.reset();
             } else {
-                channel.kept->log.append(message, {.size = channel.log.size, .ttl = 0s}, now());
+                kept->log.append(message, {.size = log_of(channel).size, .ttl = 0s}, now());
             }
         }
     }
@@ -222,7 +225,7 @@ void Partition::on_log_position(Channel& channel, Position top) {
     if (!channel.listened) { return; }
     if (!channel.chain) {
         channel.chain.set(top);
-        channel.recent = {};
+        if (channel.passing) { channel.passing->recent = {}; }
         if (channel.told && channel.told_blind) {
             // They were let in without a position while Redis was away: what they have is unknown.
             channel.told_blind = false;
@@ -236,15 +239,17 @@ void Partition::on_log_position(Channel& channel, Position top) {
 
 void Partition::broken(Channel& channel, std::optional<Position> top) {
     channel.chain.set(top);
-    channel.recent = {};
-    channel.kept.reset();
-    if (channel.behind) { channel.behind->log.reset(); }
-    channel.trim();
+    if (channel.passing) {
+        channel.passing->recent = {};
+        channel.passing->kept.reset();
+        if (channel.behind().log) { channel.passing->behind->log.reset(); }
+        channel.trim();
+    }
     if (channel.told) { tell(domain::Broken{channel.ref(), channel.chain.told()}); }
 }
 
 void Partition::read_log(Channel& channel) {
-    Channel::Reading& reading = channel.read_state();
+    Channel::Reading& reading = channel.reading();
     if (reading.under_way) {
         reading.again = true;
         return;
@@ -265,16 +270,16 @@ void Partition::read_log(Channel& channel) {
     Pending pending{.kind = Pending::Kind::read, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = reading.id, .read = {}};
     // Newest first, so that what the limit cuts off is the old end.
     eval(std::move(pending), scripts::read(),
-         {channel.wire(), std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(channel.log.size), random_word()});
+         {channel.wire(), std::to_string(from) + "-0", "+", std::to_string(most + 1), "1", std::to_string(log_of(channel).size), random_word()});
 }
 
 void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
     const auto& words = value.elements;
-    channel.reading->under_way = false;
+    channel.reading().under_way = false;
     Position top{words[0].text, to_offset(words[1]), words[2].text};
     Entries entries = decode_entries(words[4], true);
     auto log = domain::History::restore(top, entries.before, entries.messages);
-    const std::vector<Message> since = std::exchange(channel.reading->delivered, {});
+    const std::vector<Message> since = std::exchange(channel.reading().delivered, {});
     if (channel.listened && channel.chain) {
         const Position chain = channel.chain.get();
         if (top.epoch == chain.epoch && top.offset >= chain.offset) {
@@ -286,7 +291,7 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
             }
         } else {
             // Overtaken by announcements, if its top is one of them; else another world.
-            const bool was_top = top == channel.read_state().since;
+            const bool was_top = top == channel.reading().since;
             const auto same = [&](const Message& message) { return message.offset == top.offset && message.id == top.id; };
             const auto at = std::find_if(since.begin(), since.end(), same);
             if (top.epoch == chain.epoch && (was_top || at != since.end())) {
@@ -298,13 +303,13 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
             }
         }
     }
-    if (channel.behind) { channel.behind->log.reset(); }
+    if (channel.behind().log) { channel.passing->behind->log.reset(); }
     const std::uint64_t acknowledged = to_offset(words[3]);
-    const std::vector<domain::Read> asked = std::exchange(channel.read_state().asked, {});
+    const std::vector<domain::Read> asked = std::exchange(channel.reading().asked, {});
     if (!asked.empty()) { keep(channel, log, acknowledged); }
     for (const auto& read : asked) { answer(read, log, acknowledged); }
     replay_early(channel);
-    Channel::Reading& reading = channel.read_state();
+    Channel::Reading& reading = channel.reading();
     std::erase_if(reading.next, [&](const domain::Read& read) { return answer_from_kept(channel, read); });
     if (reading.again || !reading.next.empty()) {
         reading.again = false;
@@ -338,8 +343,8 @@ void Partition::answer(const domain::Read& read, const domain::History& log, std
 
 // What came while nobody could say where it belongs.
 void Partition::replay_early(Channel& channel) {
-    if (!channel.reading) { return; }
-    std::vector<Announcement> early = std::exchange(channel.reading->early, {});
+    if (channel.peek().reading.peek().early.empty()) { return; }
+    std::vector<Announcement> early = std::exchange(channel.reading().early, {});
     for (Announcement& announcement : early) {
         if (channel.chain && channel.chain.epoch == announcement.epoch && announcement.offset <= channel.chain.offset) { continue; }
         on_announcement(channel, announcement);
@@ -348,20 +353,20 @@ void Partition::replay_early(Channel& channel) {
 }
 
 void Partition::on_log_failed(Channel& channel, const std::string& reason) {
-    Channel::Reading& reading = channel.read_state();
+    Channel::Reading& reading = channel.reading();
     reading.under_way = false;
     reading.delivered.clear();
     fail_reads(channel, reason);
     reading.early.clear();                   // The next look finds what is missing.
     log_looks_.owe();
-    if (channel.chain) { channel.behind_state().log = {now() - settings_.heartbeat, channel.chain.offset}; }
+    if (channel.chain) { channel.passing.need().behind.need().log = {now() - settings_.heartbeat, channel.chain.offset}; }
     if (!reading.next.empty()) { read_log(channel); }
     channel.trim();
     want(channel);
 }
 
 void Partition::fail_reads(Channel& channel, const std::string& reason) {
-    for (const auto& read : std::exchange(channel.read_state().asked, {})) {
+    for (const auto& read : std::exchange(channel.reading().asked, {})) {
         const Error error{ErrorCode::unavailable, "the engine is out of reach: " + reason};
         tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{error, {}, 0, 1})});
     }

@@ -34,7 +34,7 @@ void Partition::look_around() {
             const auto& channel = channels_[look_from_];
             if (!channel || channel->state != Channel::State::live) { continue; }
             const bool members = members_looks_.now && !channel->users_own();   // There nobody is present.
-            const bool log = log_looks_.now && channel->log.size > 0;
+            const bool log = log_looks_.now && log_of(*channel).size > 0;
             if (!members && !log) { continue; }
             pending.wires.push_back(channel->wire());
             args.push_back(channel->wire());
@@ -79,7 +79,7 @@ void Partition::on_members_position(Channel& channel, std::string_view epoch, st
     const std::uint64_t known = channel.view.version();
     const bool same_epoch = epoch == channel.view.epoch();
     const bool both_empty = epoch.empty() && channel.view.digest() == 0;
-    const auto behind = channel.behind ? channel.behind->chain : std::nullopt;
+    const auto behind = channel.behind().chain;
     // Deltas may be on their way still: what the chain has not reached a moment later is lost.
     const bool ahead = same_epoch && version > known;
     const bool wrong = same_epoch && version == known && digest != channel.view.digest();
@@ -91,30 +91,30 @@ void Partition::on_members_position(Channel& channel, std::string_view epoch, st
         if (behind && now() - behind->first >= settings_.heartbeat / 2) {
             sync(channel);
         } else if (!behind) {
-            channel.behind_state().chain = {now(), UINT64_MAX};
+            channel.passing.need().behind.need().chain = {now(), UINT64_MAX};
             members_looks_.owe();
         }
     } else if (wrong || overdue) {
         sync(channel);
     } else if (ahead) {
-        if (!behind || known >= behind->second) { channel.behind_state().chain = {now(), version}; }
+        if (!behind || known >= behind->second) { channel.passing.need().behind.need().chain = {now(), version}; }
         members_looks_.owe();
     } else if (behind) {
-        channel.behind->chain.reset();
+        channel.passing->behind->chain.reset();
     }
 }
 
 void Partition::on_log_look(Channel& channel, std::string_view epoch, std::uint64_t offset, std::string_view id) {
-    if (!channel.chain || channel.log.size == 0) { return; }
+    if (!channel.chain || log_of(channel).size == 0) { return; }
     if (channel.chain.is(epoch, offset, id)) {
-        if (channel.behind) { channel.behind->log.reset(); }
-    } else if (!channel.log_behind()) {
-        channel.behind_state().log = {now(), channel.chain.offset};
+        if (channel.behind().log) { channel.passing->behind->log.reset(); }
+    } else if (!channel.behind().log) {
+        channel.passing.need().behind.need().log = {now(), channel.chain.offset};
         log_looks_.owe();
-    } else if (channel.chain.offset == channel.behind->log->second) {
+    } else if (channel.chain.offset == channel.behind().log->second) {
         read_log(channel);                   // The chain has not moved since.
     } else {
-        channel.behind->log = {now(), channel.chain.offset};
+        channel.passing->behind->log = {now(), channel.chain.offset};
         log_looks_.owe();
     }
 }

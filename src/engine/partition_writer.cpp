@@ -15,8 +15,7 @@ std::uint64_t serial_of(Instant at) { return static_cast<std::uint64_t>(at.time_
 }  // namespace
 
 void Partition::mark(Channel& channel, std::string_view user) {
-    if (!channel.dirty) { channel.dirty = std::make_unique<Names>(); }
-    channel.dirty->emplace(user);
+    channel.passing.need().dirty.need().emplace(user);
     dirty_channels_.insert(channel.wire());
 }
 
@@ -29,20 +28,20 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
     if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
     own.held = true;
     own.lingering = own.linger_due = false;
-    if (own.rare_) {
-        own.rare_->farewell.reset();
-        own.rare_->lingers_since.reset();
-        own.rare_->fallback.reset();
+    if (own.rare) {
+        own.rare->farewell.reset();
+        own.rare->lingers_since.reset();
+        own.rare->fallback.reset();
     }
     if (own.connected_at == 0) { own.connected_at = now_.wall_ms; }
     if (call.data) {
-        own.rare().update = std::move(call.data);
-        own.rare().update_serial = ++update_serial_;
+        own.rare.need().update = std::move(call.data);
+        own.rare.need().update_serial = ++update_serial_;
     }
-    if (call.fallback) { own.rare().fallback = std::move(call.fallback); }
+    if (call.fallback) { own.rare.need().fallback = std::move(call.fallback); }
     own.trim();
     owed_.insert({wire, call.user_id});
-    if (!own.acked || own.peek().update) { mark(channel, call.user_id); }
+    if (!own.acked || own.rare.peek().update) { mark(channel, call.user_id); }
     want(channel);
     if (state_ == State::ended) { state_ = State::none; }
     if (entered(channel, call.user_id, own) || !reach_told_) { tell_entered(channel, call.user_id, own); }
@@ -69,7 +68,7 @@ void Partition::tell_entered(Channel& channel, const std::string& user, Own& own
     // R13: shown among this node's own clients. R4: who is here needs no other confirmation.
     if (!channel.view.in_redis(user) || !channel.view.shows(user)) {
         domain::MembersChanged changes;
-        Record record{own.connected_at, 0, own.peek().update ? own.peek().update : own.peek().fallback, member_hash(channel.name(), user)};
+        Record record{own.connected_at, 0, own.rare.peek().update ? own.rare.peek().update : own.rare.peek().fallback, member_hash(channel.name(), user)};
         channel.view.show_local(user, record, changes);
         tell_members(channel, std::move(changes));
     }
@@ -91,7 +90,7 @@ void Partition::on(domain::Exit& call, const std::string& wire) {
         // R9: who does not answer in doubt was gone when the others gave this node up; nothing is left to linger for.
         if (state_ == State::doubting && !settings_.off.r9) { own.stated = false; }
     } else {
-        own.rare().farewell = {std::string(channel->view.epoch()), channel->view.version()};
+        own.rare.need().farewell = {std::string(channel->view.epoch()), channel->view.version()};
         mark(*channel, call.user_id);
     }
     pump();
@@ -101,8 +100,8 @@ void Partition::on(domain::Update& call, const std::string& wire) {
     Channel* channel = find(wire);
     Own* own = channel == nullptr ? nullptr : channel->own.find(call.user_id);
     if (own == nullptr || !own->held) { return; }
-    own->rare().update = std::move(call.data);
-    own->rare().update_serial = ++update_serial_;
+    own->rare.need().update = std::move(call.data);
+    own->rare.need().update_serial = ++update_serial_;
     mark(*channel, call.user_id);
     pump();
 }
@@ -123,7 +122,7 @@ void Partition::drop(Channel& channel, const std::string& user) {
     if (own == nullptr) { return; }
     if (own->lingering) { lingers_.erase({own->lingers_until, {channel.wire(), user}}); }
     channel.own.erase(user);
-    if (channel.dirty) { channel.dirty->erase(user); }
+    if (channel.peek().dirty) { channel.passing->dirty->erase(user); }
     owed_.erase({channel.wire(), user});
     domain::MembersChanged changes;
     // R13: while Redis is out of reach nobody leaves, for who is gone from here may be somewhere else.
@@ -176,8 +175,7 @@ void Partition::run_out_lingers() {
         Channel& channel = *find(linger.second.first);
         Own& own = *channel.own.find(linger.second.second);
         own.lingering = false;
-        if (!channel.timed_out) { channel.timed_out = std::make_unique<Names>(); }
-        channel.timed_out->insert(linger.second.second);
+        channel.passing.need().timed_out.need().insert(linger.second.second);
         mark(channel, linger.second.second);
     }
 }
@@ -193,7 +191,7 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     }
     op.user = user;
     op.hash = member_hash(channel.name(), user);
-    op.serial = own.peek().update_serial;
+    op.serial = own.rare.peek().update_serial;
     std::string at = std::to_string(own.connected_at);
     std::string version = "0";
     std::string data = "0";
@@ -201,22 +199,23 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
         op.kind = '+';
         const std::optional<Record> record = channel.view.find(user);
         if (record) { at = std::to_string(record->connected_at); }   // R14.
-        if (own.peek().update) {
-            data = "1" + *own.peek().update;
+        if (own.rare.peek().update) {
+            data = "1" + *own.rare.peek().update;
         } else if (own.stated && record) {
             version = std::to_string(record->version);
             if (record->data) { data = "1" + *record->data; }
-        } else if (own.peek().fallback) {
-            data = "f" + *own.peek().fallback;
+        } else if (own.rare.peek().fallback) {
+            data = "f" + *own.rare.peek().fallback;
         }
-    } else if (own.wanted() && own.acked && own.peek().update) {
+    } else if (own.wanted() && own.acked && own.rare.peek().update) {
         op.kind = 'u';
-        data = "1" + *own.peek().update;
-    } else if (own.lingering && std::exchange(own.linger_due, false)) {
+        data = "1" + *own.rare.peek().update;
+    } else if (own.lingering && own.linger_due) {
+        own.linger_due = false;
         op.kind = 'l';
         op.serial = serial_of(own.lingers_until);
     } else if (!own.wanted() && own.acked) {
-        const auto& farewell = own.peek().farewell;
+        const auto& farewell = own.rare.peek().farewell;
         op.kind = farewell ? 'c' : '-';
         if (farewell && farewell->first == channel.view.epoch()) { version = std::to_string(farewell->second); }
     } else {
@@ -269,8 +268,9 @@ void Partition::fill(Flight& flight) {
         Channel& channel = *find(pumped_);
         Flight::Group group{pumped_, {}};
         std::vector<std::string> args;
-        while (channel.dirty && !channel.dirty->empty() && count < settings_.operations_max && bytes < settings_.operation_bytes_max) {
-            const std::string user = std::move(channel.dirty->extract(channel.dirty->begin()).value());
+        while (!channel.peek().dirty.peek().empty() && count < settings_.operations_max && bytes < settings_.operation_bytes_max) {
+            Names& dirty = *channel.passing->dirty;
+            const std::string user = std::move(dirty.extract(dirty.begin()).value());
             Op op;
             std::vector<std::string> words = operation(channel, user, op);
             if (words.empty()) {
@@ -283,8 +283,8 @@ void Partition::fill(Flight& flight) {
             group.ops.push_back(std::move(op));
             std::move(words.begin(), words.end(), std::back_inserter(args));
         }
-        if (!channel.dirty || channel.dirty->empty()) {
-            channel.dirty.reset();
+        if (channel.peek().dirty.peek().empty()) {
+            channel.trim();
             dirty_channels_.erase(pumped_);
         }
         if (group.ops.empty()) { continue; }
@@ -340,7 +340,7 @@ void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
             Own* found = channel->own.find(op.user);
             if (found == nullptr) { continue; }
             Own& own = *found;
-            if (own.peek().update && own.peek().update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.rare().update.reset(); }
+            if (own.rare.peek().update && own.rare.peek().update_serial == op.serial && (op.kind == '+' || op.kind == 'u')) { own.rare.need().update.reset(); }
             if (op.kind == '+') {
                 own.acked = own.stated = true;
                 digest_ += static_cast<std::int64_t>(op.hash);
@@ -348,7 +348,7 @@ void Partition::on_applied(Flight& flight, const codec::resp::Value& value) {
             } else if (op.kind == 'l') {
                 // Not of a linger that has begun since.
                 if (own.lingering && op.serial == serial_of(own.lingers_until)) {
-                    own.rare().lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))};
+                    own.rare.need().lingers_since = {positions[2 * g].text, static_cast<std::uint64_t>(to_number(positions[2 * g + 1]))};
                 }
             } else if (op.kind == '-' || op.kind == 'c') {
                 own.acked = false;

@@ -61,14 +61,14 @@ void View::trim() {
 }
 
 View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    const bool continues = delta.epoch == epoch() && delta.version == version() + 1 && delta.before == peek().tag.view();
+    const bool continues = delta.epoch == epoch() && delta.version == version() + 1 && delta.before == known_.peek().tag.view();
     // A channel nobody was in begins anew: nothing can be missing.
     const bool begins = delta.version == 1 && delta.before.empty() && empty() && delta.epoch != epoch();
     if (!continues && !begins && !settings.off.r2) {
         const bool known_already = delta.epoch == epoch() && delta.version <= version();
         return known_already ? Step::duplicate : Step::broken;
     }
-    Known& known = this->known();
+    Known& known = known_.need();
     if (begins) { known.digest = 0; }
     for (const Delta::Op& op : delta.ops) {
         Row* row = known.members.find(op.user);
@@ -112,7 +112,7 @@ View::Step View::on_delta(const Delta& delta, const ClusterSettings& settings, I
 }
 
 void View::follow(const ChainPosition& position) {
-    Known& known = this->known();
+    Known& known = known_.need();
     if (position.epoch != known.epoch.view() && !known.epoch.empty()) {
         auto& left = rare().left_epochs;
         left.emplace_back(known.epoch.view());
@@ -145,7 +145,7 @@ void View::on_snapshot(Snapshot snapshot, const ClusterSettings& settings, Insta
     known_since_ = std::min(known_since_, now);
     const bool suspect = snapshot.suspect && !settings.off.r3;
     if (!known_ && !suspect && snapshot.members.empty() && snapshot.position == ChainPosition{} && snapshot.digest == 0) { return; }
-    Known& known = this->known();
+    Known& known = known_.need();
     if (suspect) {
         rare().suspected_at = now;
         rare().doubted_until = now + settings.hold();
@@ -219,7 +219,7 @@ void View::show_local(const std::string& user, const Record& record, domain::Mem
     Row fresh = row_of(user, record);
     fresh.in_redis = false;
     fresh.doubted = doubts_newcomers();      // Another node may hold the user, too.
-    out.joins.push_back(member_of(*known().members.add(std::move(fresh)).first));
+    out.joins.push_back(member_of(*known_.need().members.add(std::move(fresh)).first));
 }
 
 void View::drop_local(const std::string& user, bool exact, domain::MembersChanged& out) {
@@ -239,8 +239,7 @@ void View::drop_local(const std::string& user, bool exact, domain::MembersChange
 
 std::vector<std::string> View::unconfirmed(std::size_t max) const {
     std::vector<std::string> out;
-    if (!has_rare()) { return out; }
-    for (const auto& [user, until] : known_->rare->until) {
+    for (const auto& [user, until] : peek_rare().until) {
         if (out.size() == max) { break; }
         if (!shows(user)) { out.push_back(user); }
     }
@@ -256,7 +255,7 @@ void View::confirm(const std::string& user, domain::MembersChanged& out) {
 }
 
 std::optional<Record> View::find(std::string_view user) const {
-    const Row* row = peek().members.find(user);
+    const Row* row = known_.peek().members.find(user);
     if (row == nullptr || !row->shown) { return std::nullopt; }
     Record record{row->connected_at, row->version, {}, 0};
     if (row->data) { record.data = std::string(row->data.view()); }
@@ -264,26 +263,26 @@ std::optional<Record> View::find(std::string_view user) const {
 }
 
 bool View::shows(std::string_view user) const {
-    const Row* row = peek().members.find(user);
+    const Row* row = known_.peek().members.find(user);
     return row != nullptr && row->shown;
 }
 
 bool View::in_redis(std::string_view user) const {
-    const Row* row = peek().members.find(user);
+    const Row* row = known_.peek().members.find(user);
     return row != nullptr && row->in_redis;
 }
 
 domain::MembersChanged View::everything() const {
     domain::MembersChanged out;
-    for (const Row& row : peek().members) {
+    for (const Row& row : known_.peek().members) {
         if (row.shown) { out.joins.push_back(member_of(row)); }
     }
     return out;
 }
 
 void View::on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out) {
-    if (!has_rare() || !known_->rare->check || now < *known_->rare->check) { return; }
-    Rare& rare = *known_->rare;
+    if (!peek_rare().check || now < *peek_rare().check) { return; }
+    Rare& rare = this->rare();
     rare.check.reset();
     if (rare.doubted_until && now >= *rare.doubted_until) {
         rare.doubted_until.reset();

@@ -10,11 +10,11 @@
 
 #include <algorithm>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/bytes.h"
 #include "base/short_text.h"
 #include "base/sorted.h"
@@ -66,12 +66,12 @@ class View {
     bool shows(std::string_view user) const;
     bool in_redis(std::string_view user) const;
     domain::MembersChanged everything() const;
-    std::string_view epoch() const { return peek().epoch.view(); }
-    std::uint64_t version() const { return peek().version; }
-    std::int64_t digest() const { return peek().digest; }     // Of what Redis holds.
-    bool empty() const { return peek().members.empty(); }
+    std::string_view epoch() const { return known_.peek().epoch.view(); }
+    std::uint64_t version() const { return known_.peek().version; }
+    std::int64_t digest() const { return known_.peek().digest; }     // Of what Redis holds.
+    bool empty() const { return known_.peek().members.empty(); }
 
-    std::optional<Instant> next_deadline() const { return has_rare() ? known_->rare->check : std::nullopt; }
+    std::optional<Instant> next_deadline() const { return peek_rare().check; }
     void on_deadline(const ClusterSettings& settings, Instant now, domain::MembersChanged& out);
 
  private:
@@ -99,28 +99,18 @@ class View {
 
     struct Known {
         Sorted<Row> members;
-        std::unique_ptr<Rare> rare;
+        Apart<Rare> rare;
         ShortText epoch, tag;                // The chain's position.
         std::uint64_t version = 0;
         std::int64_t digest = 0;
     };
 
-    const Known& peek() const {
-        static const Known kNothing;
-        return known_ ? *known_ : kNothing;
-    }
-    Known& known() {
-        if (!known_) { known_ = std::make_unique<Known>(); }
-        return *known_;
-    }
     Row* row(std::string_view user) { return known_ ? known_->members.find(user) : nullptr; }
     bool has_rare() const { return known_ && known_->rare; }
-    Rare& rare() {
-        if (!known().rare) { known_->rare = std::make_unique<Rare>(); }
-        return *known_->rare;
-    }
-    std::optional<Instant> doubted_until() const { return has_rare() ? known_->rare->doubted_until : std::nullopt; }
-    bool doubts_newcomers() const { return has_rare() && known_->rare->doubts_all && known_->rare->doubted_until; }
+    const Rare& peek_rare() const { return known_.peek().rare.peek(); }
+    Rare& rare() { return known_.need().rare.need(); }
+    std::optional<Instant> doubted_until() const { return peek_rare().doubted_until; }
+    bool doubts_newcomers() const { return peek_rare().doubts_all && peek_rare().doubted_until; }
     void check_at(Instant at) { rare().check = rare().check ? std::min(*rare().check, at) : at; }
     void hold(Row& row, Instant until);
     void release(Row& row);                  // Its time is nothing any more.
@@ -133,7 +123,7 @@ class View {
     static void set(Row& row, const Record& record);
     void update(Row& row, const Record& record, domain::MembersChanged& out);
 
-    std::unique_ptr<Known> known_;           // Null: nobody was ever in it.
+    Apart<Known> known_;                     // None: nobody was ever in it.
     Instant known_since_ = Instant::max();   // The first snapshot.
 };
 
