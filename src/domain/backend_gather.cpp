@@ -47,11 +47,11 @@ void Shard::State::ask_presence(AskMail& asked) {
                                         asked.request)};
     HomeChannel& channel = home(ref);
     if (channel.hearing == Hearing::ready) {
-        channel.leave_at.reset();
+        channel.leave_at = Instant::max();
         AnswerMail answer{.token = asked.token, .reply = presence_reply(channel, asked)};
         mail(asked.from, std::move(answer));
     } else {
-        channel.asks.push_back(std::move(asked));
+        channel.passing.need().asks.push_back(std::move(asked));
     }
     settle(channel);
 }

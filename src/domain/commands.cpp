@@ -53,7 +53,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
                                   std::to_string(static_cast<long>(settings.frames_burst));
         s.reply(id, native::encode_error(request ? request->id : request.error().id,
                                          {ErrorCode::rate_limited, limit}));
-        if (session->more().refused.add(now.instant) >= kStrikes) { s.close(*session, close_code::rate_limited, limit); }
+        if (session->more.need().refused.add(now.instant) >= kStrikes) { s.close(*session, close_code::rate_limited, limit); }
         return;
     }
     const bool before = session->state != Session::State::open;
@@ -66,7 +66,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
             s.reply(id, frame);
         }
         if (bad.error.code != ErrorCode::bad_request && !before) { return; }
-        if (before || session->more().bad.add(now.instant) >= kBadFrames) {
+        if (before || session->more.need().bad.add(now.instant) >= kBadFrames) {
             s.close(*session, close_code::protocol_error, bad.error.message);
         }
         return;
@@ -77,7 +77,7 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
             return;
         }
         s.reply(id, native::encode_error(request->id, {ErrorCode::bad_request, "type: a second connect"}));
-        if (before || session->more().bad.add(now.instant) >= kBadFrames) {
+        if (before || session->more.need().bad.add(now.instant) >= kBadFrames) {
             s.close(*session, close_code::protocol_error, "a second connect");
         }
         return;
@@ -96,10 +96,10 @@ void Shard::on_text(SessionId id, std::string_view text, Now now, Effects& out) 
 // at the engine. So a client that asks faster than it is answered is read no further, whoever is slow.
 void Shard::State::pace(Session& session) {
     if (session.state != Session::State::open) { return; }
-    const std::uint32_t unanswered = session.peek().reads + session.peek().joins;
-    const bool paced = session.peek().paced ? unanswered > kUnanswered / 2 : unanswered >= kUnanswered;
-    if (paced == session.peek().paced) { return; }
-    session.more().paced = paced;
+    const std::uint32_t unanswered = session.more.peek().reads + session.more.peek().joins;
+    const bool paced = session.more.peek().paced ? unanswered > kUnanswered / 2 : unanswered >= kUnanswered;
+    if (paced == session.more.peek().paced) { return; }
+    session.more.need().paced = paced;
     out->push_back(HoldInput{id_of(session), paced});
 }
 
@@ -114,8 +114,8 @@ void Shard::on_refused(SessionId id, Error error, std::uint16_t code, Now now, E
 void Shard::State::on_request(Session& session, native::Request request) {
     const std::string_view channel = channel_of(request.command);
     if (!channel.empty()) {
-        for (std::size_t i = 0; i < session.peek().waiting.size(); ++i) {
-            Waiting& waiting = session.more().waiting[i];
+        for (std::size_t i = 0; i < session.more.peek().waiting.size(); ++i) {
+            Waiting& waiting = session.more.need().waiting[i];
             if (waiting.channel != channel) { continue; }
             if (waiting.queue.size() >= kWaitingMax) {
                 reply(id_of(session), native::encode_error(request.id,
@@ -147,7 +147,7 @@ Rights Shard::State::rights(const Session& session, std::string_view channel) co
             granted |= subscription.granted;
         }
     }
-    for (const auto& grant : session.peek().channel_grants) {
+    for (const auto& grant : session.more.peek().channel_grants) {
         if (grant.channel == channel && grant.expires_ms > now.wall_ms) { granted |= grant.rights; }
     }
     return effective(settings->apps[session.app].find_namespace(channel), session.grants, granted, channel);
@@ -171,8 +171,8 @@ Shard::State::Permission Shard::State::require(Session& session, std::string_vie
     codec::json::append_string(ask.body, channel);
     ask.body += ",\"action\":\"" + std::string(action(right)) + "\"}";
     if (waiting == nullptr) {
-        session.more().waiting.push_back({.channel = std::string(channel)});
-        waiting = &session.more().waiting.back();
+        session.more.need().waiting.push_back({.channel = std::string(channel)});
+        waiting = &session.more.need().waiting.back();
     }
     waiting->ticket = ask.ticket;
     waiting->asked = right;
@@ -188,15 +188,15 @@ void Shard::on_authorized(SessionId id, std::uint64_t ticket, bool allow, std::o
     s.out = &out;
     Session* session = s.find(id);
     if (session == nullptr) { return; }
-    auto& list = session->more().waiting;
+    auto& list = session->more.need().waiting;
     const auto it = std::find_if(list.begin(), list.end(), [&](const Waiting& w) { return w.ticket == ticket; });
     if (it == list.end()) { return; }
     Waiting waiting = std::move(*it);
     list.erase(it);
     if (allow) {
-        std::erase_if(session->more().channel_grants,
+        std::erase_if(session->more.need().channel_grants,
                       [&](const ChannelGrant& grant) { return grant.expires_ms <= now.wall_ms; });
-        session->more().channel_grants.push_back({waiting.channel, static_cast<Rights>(waiting.asked),
+        session->more.need().channel_grants.push_back({waiting.channel, static_cast<Rights>(waiting.asked),
                                            now.wall_ms + kAnswerHolds / 1ms});
         if (data) { waiting.data = std::move(data); }
     } else {
@@ -208,7 +208,7 @@ void Shard::on_authorized(SessionId id, std::uint64_t ticket, bool allow, std::o
         waiting.queue.pop_front();
         s.run(*session, std::move(request), &waiting);
         if (waiting.ticket != 0) {           // The command asked again: the rest goes on waiting.
-            session->more().waiting.push_back(std::move(waiting));
+            session->more.need().waiting.push_back(std::move(waiting));
             s.pace(*session);
             return;
         }
@@ -295,13 +295,13 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
     }
     if (std::holds_alternative<native::PresenceGet>(request.command)) {
         if (require(session, channel.name, Right::presence, request, waiting) != Permission::granted) { return; }
-        ++session.more().reads;
+        ++session.more.need().reads;
         mail(target, ReadMail{channel, ref, request_id, {}});
         return;
     }
     if (auto* command = std::get_if<native::HistoryGet>(&request.command)) {
         if (require(session, channel.name, Right::history, request, waiting) != Permission::granted) { return; }
-        ++session.more().reads;
+        ++session.more.need().reads;
         mail(target, ReadMail{channel, ref, request_id, std::move(*command)});
     }
 }

@@ -5,8 +5,8 @@
 namespace starling::domain {
 
 void Conflation::on_publish(Item item, Duration window, std::size_t bytes_max, Instant now, std::vector<Item>& out) {
-    if (!kept_) { kept_ = std::make_unique<Kept>(); }
-    Kept& kept = *kept_;
+    Kept& kept = kept_.need();
+    kept.last = now;
     const std::string key = item.message.conflate_key.value_or("");
     Entry& entry = kept.entries[key];
     if (entry.written != 0) {
@@ -38,15 +38,13 @@ void Conflation::Kept::forget_oldest(std::vector<Item>& out) {
 
 std::vector<Message> Conflation::latest() const {
     std::vector<Message> out;
-    if (!kept_) { return out; }
-    for (const auto& [written, key] : kept_->order) { out.push_back(kept_->entries.find(key)->second.latest.message); }
+    for (const auto& [written, key] : kept_.peek().order) { out.push_back(kept_->entries.find(key)->second.latest.message); }
     return out;
 }
 
 std::optional<Instant> Conflation::next_deadline() const {
     std::optional<Instant> first;
-    if (!kept_) { return first; }
-    for (const auto& [key, entry] : kept_->entries) {
+    for (const auto& [key, entry] : kept_.peek().entries) {
         if (entry.pending && (!first || entry.window_ends < *first)) { first = entry.window_ends; }
     }
     return first;

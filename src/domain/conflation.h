@@ -4,11 +4,11 @@
 // more bytes than another recovery may have.
 
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/time.h"
 #include "codec/message.h"
 #include "domain/session_ref.h"
@@ -28,6 +28,7 @@ class Conflation {
     void on_publish(Item item, Duration window, std::size_t bytes_max, Instant now, std::vector<Item>& out);
     std::vector<Message> latest() const;     // In the order in which the keys were last written.
     bool empty() const { return !kept_; }
+    Instant last_publish() const { return kept_.peek().last; }
     std::optional<Instant> next_deadline() const;
     void on_deadline(Duration window, Instant now, std::vector<Item>& out);
 
@@ -43,10 +44,11 @@ class Conflation {
         std::map<std::uint64_t, std::string> order;   // written -> key
         std::uint64_t writes = 0;
         std::size_t bytes = 0;               // Of what a newcomer gets.
+        Instant last{};
 
         void forget_oldest(std::vector<Item>& out);
     };
-    std::unique_ptr<Kept> kept_;             // Null: nothing was published.
+    Apart<Kept> kept_;                       // None: nothing was published.
 };
 
 }  // namespace starling::domain

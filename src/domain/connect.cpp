@@ -77,7 +77,7 @@ SessionId Shard::on_open(OpenInfo info, Now now, Effects& out) {
     session.used = true;
     session.app = static_cast<std::uint32_t>(info.app);
     session.connected_at = now.wall_ms;
-    session.more().opened = now.instant;
+    session.more.need().opened = now.instant;
     ++s.session_count;
     s.opened.emplace_back(now.instant, s.id_of(session));
     const SessionId id{slot, generation};
@@ -90,10 +90,10 @@ SessionId Shard::on_open(OpenInfo info, Now now, Effects& out) {
 }
 
 void Shard::State::apply_claims(Session& session, codec::jwt::Claims& claims) {
-    session.exp_ms = claims.exp_ms;
-    session.more().info = std::move(claims.info);
+    session.exp_ms = claims.exp_ms.value_or(0);
+    session.more.need().info = std::move(claims.info);
     session.grants = Grants(claims);
-    session.more().auto_channels = std::move(claims.channels);
+    session.more.need().auto_channels = std::move(claims.channels);
 }
 
 void Shard::State::connect(Session& session, native::RequestId request, native::Connect command) {
@@ -120,12 +120,12 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
     } else {
         session.user_id = command.user ? *command.user : "guest-" + rng.word(6);
     }
-    session.more().connect_id = request;
-    session.more().notifications = std::move(command.notifications);
+    session.more.need().connect_id = request;
+    session.more.need().notifications = std::move(command.notifications);
     session.state = Session::State::resuming;
     out->push_back(HoldInput{id_of(session), true});
     const auto old = command.resume ? check_resume(session, *command.resume) : std::nullopt;
-    session.more().replaces = old.value_or("");
+    session.more.need().replaces = old.value_or("");
     if (!old) {
         attach(session);
     } else if (const auto here = parse_connection_id(*old)) {
@@ -162,7 +162,7 @@ void Shard::State::on(ResumeAskMail& ask) {
         // The old connection broke and nobody noticed yet.
         answer.resumed = live->app == ask.app && live->user_id == ask.user_id && live->state == Session::State::open;
         if (answer.resumed) {
-            answer.grants = live->peek().channel_grants;
+            answer.grants = live->more.peek().channel_grants;
             for (const auto& subscription : live->subscriptions) {
                 if (subscription.granted == 0) { continue; }
                 answer.grants.push_back(
@@ -185,10 +185,10 @@ void Shard::State::on(ResumeAnswerMail& answer) {
     }
     Session* session = find(answer.session);
     if (session == nullptr || session->state != Session::State::resuming) { return; }
-    session->more().resumed = answer.resumed;
+    session->more.need().resumed = answer.resumed;
     for (auto& grant : answer.grants) {
         if (grant.expires_ms == 0) { grant.expires_ms = now.wall_ms + kResumable / 1ms; }
-        session->more().channel_grants.push_back(std::move(grant));
+        session->more.need().channel_grants.push_back(std::move(grant));
     }
     attach(*session);
 }
@@ -196,38 +196,38 @@ void Shard::State::on(ResumeAnswerMail& answer) {
 void Shard::State::attach(Session& session) {
     session.state = Session::State::attaching;
     mail(home_of_user(session.app, session.user_id),
-         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.more().notifications),
-                    std::exchange(session.more().replaces, {})});
-    session.more().notifications.reset();
+         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.more.need().notifications),
+                    std::exchange(session.more.need().replaces, {})});
+    session.more.need().notifications.reset();
 }
 
 void Shard::State::on(AttachedMail& attached) {
     Session* session = find(attached.session);
     if (session == nullptr) { return; }
     if (attached.refused) {
-        refuse(*session, *attached.refused, close_code::limit, session->peek().connect_id);
+        refuse(*session, *attached.refused, close_code::limit, session->more.peek().connect_id);
         return;
     }
     session->state = Session::State::open;
     add_to_user(*session);
     native::Connected frame;
-    frame.id = session->peek().connect_id;
+    frame.id = session->more.peek().connect_id;
     frame.connection_id = connection_id(ref_of(*session));
     frame.user_id = session->user_id;
     frame.node_id = self.node_id;
     frame.server_time = now.wall_ms;
     frame.ping_interval_s = settings->ping_interval / 1s;
-    frame.expires_at = session->exp_ms;
+    if (session->exp_ms != 0) { frame.expires_at = session->exp_ms; }
     frame.resume = resume_token(*session);
-    frame.resumed = session->peek().resumed;
+    frame.resumed = session->more.peek().resumed;
     frame.notifications = std::move(attached.notifications);
     reply(attached.session, native::encode(frame));
     out->push_back(HoldInput{attached.session, false});
-    if (session->exp_ms) {
-        wake_session(*session, now.instant + (*session->exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
+    if (session->exp_ms != 0) {
+        wake_session(*session, now.instant + (session->exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
     }
-    const auto channels = std::move(session->more().auto_channels);
-    session->more().auto_channels.clear();
+    const auto channels = std::move(session->more.need().auto_channels);
+    session->more.need().auto_channels.clear();
     for (const auto& channel : channels) {
         // The right is among the token's grants, so that a refresh without it takes it away.
         subscribe_by_server(*session, channel, false, {}, 0);
@@ -306,7 +306,7 @@ void Shard::State::end(Session& session, std::uint16_t code) {
     const Departure departure = lingers(code) ? Departure::broken : Departure::clean;
     if (session.state == Session::State::open) {
         EndedSession record{.id = id, .forgotten_at = now.instant + kResumable, .app = session.app, .user_id = session.user_id,
-                            .grants = session.peek().channel_grants};
+                            .grants = session.more.peek().channel_grants};
         record.resumable =
             code != close_code::unauthenticated && code != close_code::forbidden && code != close_code::ended;
         for (const auto& subscription : session.subscriptions) {
@@ -368,27 +368,27 @@ void Shard::State::refresh(Session& session, native::RequestId request, const na
         return;
     }
     apply_claims(session, *claims);
-    session.more().auto_channels.clear();
-    if (session.exp_ms) {
-        wake_session(session, now.instant + (*session.exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
+    session.more.need().auto_channels.clear();
+    if (session.exp_ms != 0) {
+        wake_session(session, now.instant + (session.exp_ms - now.wall_ms) * 1ms + settings->refresh_grace);
     }
-    reply(id_of(session), native::encode_refreshed(request, session.exp_ms));
+    reply(id_of(session), native::encode_refreshed(request, claims->exp_ms));
     recheck(session);
 }
 
 void Shard::State::on_session_deadline(Session& session) {
-    if (session.peek().drain_close && now.instant >= *session.peek().drain_close) {
+    if (session.more.peek().drain_close && now.instant >= *session.more.peek().drain_close) {
         close(session, close_code::node_going, "the node is going");
         return;
     }
-    if (session.state == Session::State::fresh && now.instant >= session.peek().opened + settings->connect_timeout) {
+    if (session.state == Session::State::fresh && now.instant >= session.more.peek().opened + settings->connect_timeout) {
         refuse(session,
                {ErrorCode::timeout, "connect: did not come within connect_timeout_ms, " +
                                         seconds(settings->connect_timeout)},
                close_code::connect_timeout);
         return;
     }
-    if (session.exp_ms && now.wall_ms >= *session.exp_ms + settings->refresh_grace / 1ms) {
+    if (session.exp_ms != 0 && now.wall_ms >= session.exp_ms + settings->refresh_grace / 1ms) {
         refuse(session, {ErrorCode::token_expired, "token: has expired"}, close_code::token_expired);
         return;
     }

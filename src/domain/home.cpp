@@ -47,7 +47,7 @@ HomeChannel& Shard::State::home(const ChannelRef& ref) {
 }
 
 void Shard::State::listen(HomeChannel& channel) {
-    channel.leave_at.reset();
+    channel.leave_at = Instant::max();
     if (channel.hearing != Hearing::off) { return; }
     channel.hearing = Hearing::asked;
     channel.log = log_limits(channel.ref);
@@ -55,6 +55,7 @@ void Shard::State::listen(HomeChannel& channel) {
 }
 
 void Shard::State::settle(HomeChannel& channel) {
+    channel.trim();
     if (channel.view.due(now.instant)) { tell_presence(channel); }
     std::optional<Instant> next = channel.view.next_deadline();
     const auto consider = [&next](std::optional<Instant> other) {
@@ -63,22 +64,22 @@ void Shard::State::settle(HomeChannel& channel) {
     consider(channel.typing.next_deadline());
     consider(channel.conflation.next_deadline());
     const bool listened = channel.listeners.any();
-    const bool needed = listened || channel.view_waits > 0 || !channel.asks.empty() || !channel.holders.empty();
+    const bool needed = listened || channel.waited_for() || !channel.holders.empty();
     if (needed) {
         listen(channel);
     } else if (channel.hearing == Hearing::ready) {
-        if (!channel.leave_at) {
+        if (channel.leave_at == Instant::max()) {
             channel.leave_at = now.instant + kKeepHearing;
             if (!channel.conflation.empty()) {
-                channel.leave_at = std::max(*channel.leave_at, channel.conflated_at + kKeepConflated);
+                channel.leave_at = std::max(channel.leave_at, channel.conflation.last_publish() + kKeepConflated);
             }
         }
-        if (now.instant >= *channel.leave_at) {
+        if (now.instant >= channel.leave_at) {
             tell_engine(Unlisten{channel.ref});
             channel.hearing = Hearing::off;
             channel.stale = false;
             channel.top.set({}, last_epoch);
-            channel.leave_at.reset();
+            channel.leave_at = Instant::max();
             channel.view = PresenceView{};
             channel.conflation = Conflation{};
             next = channel.typing.next_deadline();
@@ -91,7 +92,7 @@ void Shard::State::settle(HomeChannel& channel) {
         channel.scheduled = *next;
         deadlines.push({*next, Due::Kind::home, {index, 0}});
     }
-    if (needed || channel.hearing != Hearing::off || !channel.lanes.empty() || !channel.typing.empty()) { return; }
+    if (needed || channel.hearing != Hearing::off || !channel.passing.peek().lanes.empty() || !channel.typing.empty()) { return; }
     home_index.erase(name_hash(channel.ref.app, channel.ref.name), index);
     homes[index].reset();
     free_homes.push_back(index);
@@ -185,26 +186,27 @@ void Shard::State::on(ReadyMail& ready) {
     if (channel == nullptr || channel->hearing != Hearing::told) { return; }
     channel->hearing = Hearing::ready;
     std::vector<SessionRef> waiting;
-    for (const auto& [session, lane] : channel->lanes) {
+    for (const auto& [session, lane] : channel->passing.peek().lanes) {
         if (lane.join || lane.view_read) { waiting.push_back(session); }
     }
     for (const SessionRef session : waiting) {
-        const auto it = channel->lanes.find(session);
-        if (it == channel->lanes.end()) { continue; }
-        Lane& lane = it->second;
-        if (lane.join) {
-            advance_join(*channel, lane);
-        } else if (lane.view_read) {
-            reply_presence(*channel, *lane.view_read);
-            lane.view_read.reset();
-            lane.busy = false;
-            --channel->view_waits;
+        Lane* lane = channel->find_lane(session);
+        if (lane == nullptr) { continue; }
+        if (lane->join) {
+            advance_join(*channel, *lane);
+        } else if (lane->view_read) {
+            reply_presence(*channel, *lane->view_read);
+            lane->view_read.reset();
+            lane->busy = false;
+            --channel->passing->view_waits;
         }
         advance(*channel, session);
     }
-    for (const AskMail& asked : std::exchange(channel->asks, {})) {
-        AnswerMail answer{.token = asked.token, .reply = presence_reply(*channel, asked)};
-        mail(asked.from, std::move(answer));
+    if (channel->passing) {
+        for (const AskMail& asked : std::exchange(channel->passing->asks, {})) {
+            AnswerMail answer{.token = asked.token, .reply = presence_reply(*channel, asked)};
+            mail(asked.from, std::move(answer));
+        }
     }
     settle(*channel);
 }
@@ -216,7 +218,7 @@ void Shard::State::on(MembersChanged& event) {
     for (const auto& user : event.leaves) { channel->typing.on_stop(user, changes); }
     tell_typing(*channel, changes);
     std::vector<std::string> joined;
-    if (channel->view_waits > 0) {
+    if (channel->passing.peek().view_waits > 0) {
         for (const auto& member : event.joins) { joined.push_back(member.user_id); }
     }
     channel->view.on_changed(event, now.instant);
@@ -240,8 +242,8 @@ void Shard::State::on(Broken& event) {
     std::vector<TypingChange> changes;
     for (const auto& user : channel->typing.users_except({})) { channel->typing.on_stop(user, changes); }
     for (const auto& [user, session] : channel->holders.all()) {
-        const auto lane = channel->lanes.find(session);
-        if (lane != channel->lanes.end() && lane->second.join) { continue; }
+        const Lane* lane = channel->find_lane(session);
+        if (lane != nullptr && lane->join) { continue; }
         end_presence(*channel, user, session, Departure::broken);
     }
     settle(*channel);

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/few.h"
 #include "domain/conflation.h"
 #include "domain/mail.h"
@@ -73,17 +74,31 @@ struct HomeChannel {
     bool stale = false;                      // Listening said so.
     HistoryLimits log;                       // As the engine was told.
     KnownPosition top;                       // The last one delivered.
-    std::uint32_t view_waits = 0;            // Joins and reads that wait for the view or the log.
-    std::vector<AskMail> asks;               // Of the backend, for the view.
-    std::optional<Instant> leave_at;         // Nothing needs the channel's events; they go on until then.
+    Instant leave_at = Instant::max();       // Nothing needs the channel's events; they go on until then.
     PresenceView view;
     PresenceHolders holders;
     Typing typing;
-    std::vector<std::string> ended_typing;   // Messages that ended their user's typing before they were delivered.
     Conflation conflation;
-    Instant conflated_at{};                  // The last message there.
-    std::map<SessionRef, Lane> lanes;
     Instant scheduled = Instant::max();
+
+    // What is on its way.
+    struct Passing {
+        std::map<SessionRef, Lane> lanes;
+        std::uint32_t view_waits = 0;        // Joins and reads that wait for the view or the log.
+        std::vector<AskMail> asks;           // Of the backend, for the view.
+        std::vector<std::string> ended_typing;   // Messages that ended their user's typing before they were delivered.
+    };
+    Apart<Passing> passing;
+    Lane* find_lane(SessionRef session) {
+        if (!passing) { return nullptr; }
+        const auto it = passing->lanes.find(session);
+        return it == passing->lanes.end() ? nullptr : &it->second;
+    }
+    Lane& lane(SessionRef session) { return passing.need().lanes[session]; }
+    bool waited_for() const { return passing.peek().view_waits > 0 || !passing.peek().asks.empty(); }
+    void trim() {
+        if (passing && passing->lanes.empty() && !waited_for() && passing->ended_typing.empty()) { passing.reset(); }
+    }
 };
 
 struct UserHome {
@@ -99,7 +114,7 @@ struct UserHome {
     Hearing hearing = Hearing::off;
     bool stale = false;
     Few<SessionRef> sessions;                // Attached.
-    std::unique_ptr<std::vector<Attaching>> attaching;   // Null: none.
+    Apart<std::vector<Attaching>> attaching;
     KnownPosition top;
     CallId renewal = 0;                      // The position began anew and the log is being read.
     std::string_view user_id() const { return std::string_view(ref.name).substr(1); }

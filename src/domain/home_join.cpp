@@ -8,11 +8,11 @@
 namespace starling::domain {
 
 void Shard::State::run(HomeChannel& channel, SubscribeMail& join) {
-    Lane& lane = channel.lanes[join.session];
+    Lane& lane = channel.lane(join.session);
     lane.busy = true;
     lane.join = std::make_unique<PendingJoin>();
     lane.join->mail = std::move(join);
-    ++channel.view_waits;
+    ++channel.passing->view_waits;
     listen(channel);
     SubscribeMail& mail = lane.join->mail;
     if (mail.present) {
@@ -56,7 +56,7 @@ void Shard::State::complete_join(HomeChannel& channel, Lane& lane, ReadAnswer* a
     const std::unique_ptr<PendingJoin> pending = std::move(lane.join);
     const SubscribeMail& join = pending->mail;
     lane.busy = false;
-    --channel.view_waits;
+    --channel.passing->view_waits;
     native::Subscribed frame;
     frame.id = join.request;
     frame.channel = channel.ref.name;
@@ -100,21 +100,21 @@ void Shard::State::on(Entered& event) {
 }
 
 void Shard::State::advance_joins(HomeChannel& channel, const std::string& user, bool entered) {
-    if (channel.view_waits == 0) { return; }
+    if (channel.passing.peek().view_waits == 0) { return; }
     for (const SessionRef session : channel.holders.sessions_of(user)) {
-        const auto it = channel.lanes.find(session);
-        if (it == channel.lanes.end() || !it->second.join) { continue; }
-        if (entered) { it->second.join->entering = false; }
-        advance_join(channel, it->second);
+        Lane* lane = channel.find_lane(session);
+        if (lane == nullptr || !lane->join) { continue; }
+        if (entered) { lane->join->entering = false; }
+        advance_join(channel, *lane);
         advance(channel, session);
     }
 }
 
 void Shard::State::on_join_read(HomeChannel& channel, SessionRef session, ReadAnswer& answer) {
-    const auto it = channel.lanes.find(session);
+    Lane* found = channel.find_lane(session);
     // The session may have ended since, or subscribed anew.
-    if (it == channel.lanes.end() || !it->second.join || it->second.join->read != answer.call) { return; }
-    Lane& lane = it->second;
+    if (found == nullptr || !found->join || found->join->read != answer.call) { return; }
+    Lane& lane = *found;
     const Error* error = answer.result ? nullptr : std::get_if<Error>(&answer.result.error().why);
     const SubscribeMail& asked = lane.join->mail;
     if (error == nullptr && asked.present && !in_snapshot(channel, asked.user_id)) {
@@ -124,7 +124,7 @@ void Shard::State::on_join_read(HomeChannel& channel, SessionRef session, ReadAn
     } else {
         const std::unique_ptr<PendingJoin> join = std::move(lane.join);
         lane.busy = false;
-        --channel.view_waits;
+        --channel.passing->view_waits;
         const SubscribeMail& failed = join->mail;
         mail(session.shard, PartedMail{session.id, failed.tag,
                                        shared(native::encode_error(failed.request, *error, channel.ref.name))});

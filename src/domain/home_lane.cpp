@@ -14,9 +14,9 @@ bool blocked(const Lane& lane, const LaneItem& item) {
 }  // namespace
 
 void Shard::State::take(HomeChannel& channel, SessionRef session, LaneItem item) {
-    const auto it = channel.lanes.find(session);
-    if (it != channel.lanes.end() && (!it->second.waiting.empty() || blocked(it->second, item))) {
-        it->second.waiting.push_back(std::move(item));
+    Lane* lane = channel.find_lane(session);
+    if (lane != nullptr && (!lane->waiting.empty() || blocked(*lane, item))) {
+        lane->waiting.push_back(std::move(item));
         return;
     }
     std::visit([&](auto& mail) { run(channel, mail); }, item);
@@ -24,21 +24,20 @@ void Shard::State::take(HomeChannel& channel, SessionRef session, LaneItem item)
 }
 
 void Shard::State::advance(HomeChannel& channel, SessionRef session) {
-    const auto it = channel.lanes.find(session);
-    if (it == channel.lanes.end()) { return; }
-    Lane& lane = it->second;
-    while (!lane.waiting.empty() && !blocked(lane, lane.waiting.front())) {
-        LaneItem item = std::move(lane.waiting.front());
-        lane.waiting.erase(lane.waiting.begin());
+    Lane* lane = channel.find_lane(session);
+    if (lane == nullptr) { return; }
+    while (!lane->waiting.empty() && !blocked(*lane, lane->waiting.front())) {
+        LaneItem item = std::move(lane->waiting.front());
+        lane->waiting.erase(lane->waiting.begin());
         std::visit([&](auto& mail) { run(channel, mail); }, item);
     }
-    if (lane.idle()) { channel.lanes.erase(it); }
+    if (lane->idle()) { channel.passing->lanes.erase(session); }
 }
 
 void Shard::State::done(HomeChannel& channel, SessionRef session) {
-    const auto it = channel.lanes.find(session);
-    if (it == channel.lanes.end()) { return; }
-    it->second.busy = false;
+    Lane* lane = channel.find_lane(session);
+    if (lane == nullptr) { return; }
+    lane->busy = false;
     advance(channel, session);
 }
 
@@ -46,11 +45,10 @@ void Shard::State::done(HomeChannel& channel, SessionRef session) {
 // it went is published.
 void Shard::State::drop_lane(HomeChannel& channel, UnsubscribeMail& leave) {
     Departure how = leave.ending.departure;
-    const auto it = channel.lanes.find(leave.session);
-    if (it != channel.lanes.end()) {
-        if (it->second.join || it->second.view_read) { --channel.view_waits; }
-        std::vector<LaneItem> rest = std::move(it->second.waiting);
-        channel.lanes.erase(it);
+    if (Lane* lane = channel.find_lane(leave.session)) {
+        if (lane->join || lane->view_read) { --channel.passing->view_waits; }
+        std::vector<LaneItem> rest = std::move(lane->waiting);
+        channel.passing->lanes.erase(leave.session);
         for (LaneItem& item : rest) {
             if (const auto* unsubscribe = std::get_if<UnsubscribeMail>(&item)) { how = unsubscribe->ending.departure; }
             if (auto* publication = std::get_if<PublishMail>(&item)) {
@@ -107,10 +105,10 @@ void Shard::State::run(HomeChannel& channel, ReadMail& read) {
             reply_presence(channel, read);
             return;
         }
-        Lane& lane = channel.lanes[read.session];
+        Lane& lane = channel.lane(read.session);
         lane.busy = true;
         lane.view_read = std::make_unique<ReadMail>(std::move(read));
-        ++channel.view_waits;
+        ++channel.passing->view_waits;
         listen(channel);
         return;
     }
@@ -120,7 +118,7 @@ void Shard::State::run(HomeChannel& channel, ReadMail& read) {
              ReplyMail{read.session.id, shared(native::encode_history(read.request, channel.ref.name, {}, {})), true});
         return;
     }
-    channel.lanes[read.session].busy = true;
+    channel.lane(read.session).busy = true;
     Read call{.call = expect(channel.ref, HistoryCall{read.session, read.request}), .channel = channel.ref};
     call.since = std::move(read.history->since);
     call.limit = read.history->limit;

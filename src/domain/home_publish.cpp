@@ -26,7 +26,7 @@ void Shard::State::on(PublishMail& publication) {
 }
 
 void Shard::State::run(HomeChannel& channel, PublishMail& publication) {
-    if (publication.session) { ++channel.lanes[*publication.session].publishes; }
+    if (publication.session) { ++channel.lane(*publication.session).publishes; }
     // The latest of each key is kept for newcomers, also where nobody listens yet.
     if (space(channel.ref).conflate > 0s) { listen(channel); }
     publish(publication);
@@ -55,8 +55,9 @@ void Shard::State::end_typing(HomeChannel& channel, const std::string& user, con
     channel.typing.on_stop(user, changes);
     if (changes.empty()) { return; }
     tell_typing(channel, changes);
-    if (channel.ended_typing.size() >= kEndedTypingMax) { channel.ended_typing.erase(channel.ended_typing.begin()); }
-    channel.ended_typing.push_back(message);
+    auto& messages = channel.passing.need().ended_typing;
+    if (messages.size() >= kEndedTypingMax) { messages.erase(messages.begin()); }
+    messages.push_back(message);
 }
 
 void Shard::State::on(Published& event) {
@@ -84,8 +85,8 @@ void Shard::State::on(Published& event) {
     }
     if (!text.empty()) { mail(asked->session->shard, ReplyMail{asked->session->id, shared(text)}); }
     if (channel == nullptr) { return; }
-    if (const auto it = channel->lanes.find(*asked->session); it != channel->lanes.end()) {
-        if (it->second.publishes > 0) { --it->second.publishes; }
+    if (Lane* lane = channel->find_lane(*asked->session)) {
+        if (lane->publishes > 0) { --lane->publishes; }
         advance(*channel, *asked->session);
     }
     settle(*channel);
@@ -100,7 +101,8 @@ void Shard::State::on(Delivered& event) {
     if (found == nullptr || found->hearing == Hearing::off) { return; }
     HomeChannel& channel = *found;
     Message& message = event.message;
-    if (std::erase(channel.ended_typing, message.id) == 0 && !message.user_id.empty()) {
+    const bool told = channel.passing && std::erase(channel.passing->ended_typing, message.id) > 0;
+    if (!told && !message.user_id.empty()) {
         std::vector<TypingChange> changes;
         channel.typing.on_stop(message.user_id, changes);
         tell_typing(channel, changes);
@@ -111,8 +113,7 @@ void Shard::State::on(Delivered& event) {
     if (!event.except.empty()) { except = parse_connection_id(event.except); }
     if (rules.conflate > 0s) {
         std::vector<Conflation::Item> items;
-        channel.conflated_at = now.instant;
-        channel.leave_at.reset();
+        channel.leave_at = Instant::max();
         channel.conflation.on_publish({std::move(message), except}, rules.conflate, settings->recover_bytes, now.instant, items);
         tell_conflated(channel, items);
     } else {

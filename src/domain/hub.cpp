@@ -55,7 +55,7 @@ void Shard::State::remove_entry(Subscription& subscription) {
 void Shard::State::drop_subscription(Session& session, std::uint32_t tag) {
     for (std::size_t i = 0; i < session.subscriptions.size(); ++i) {
         if (session.subscriptions[i].tag != tag) { continue; }
-        if (!session.subscriptions[i].joined) { --session.more().joins; }
+        if (!session.subscriptions[i].joined) { --session.more.need().joins; }
         remove_entry(session.subscriptions[i]);
         const std::uint32_t index = session.subscriptions[i].hub;
         session.subscriptions.erase(session.subscriptions.begin() + i);
@@ -72,7 +72,7 @@ void Shard::State::on(JoinedMail& mail) {
         auto& entries = hub[subscription.hub].entries;
         subscription.entry = static_cast<std::uint32_t>(entries.size());
         subscription.joined = true;
-        --session->more().joins;
+        --session->more.need().joins;
         if (subscription.status == Subscription::Status::pending) {
             subscription.status = Subscription::Status::active;
         }
@@ -98,7 +98,7 @@ void Shard::State::on(ReplyMail& mail) {
     if (session == nullptr) { return; }
     send(mail.session, mail.text, false);
     if (!mail.read) { return; }
-    --session->more().reads;
+    --session->more.need().reads;
     pace(*session);
     session->trim();
 }

@@ -32,10 +32,7 @@ void PresenceView::Row::set(const Member& member) {
 }
 
 void PresenceView::note(std::string_view user, std::optional<Member> before, Instant now) {
-    if (!log_) {
-        log_ = std::make_unique<Log>();
-        log_->oldest = now;
-    }
+    if (!log_) { log_.need().oldest = now; }
     log_->changes.push_back({std::string(user), std::move(before)});
 }
 

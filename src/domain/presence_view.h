@@ -5,13 +5,13 @@
 // Who subscribes inside a window has part of it in its snapshot, and gets only the rest (`groups`).
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/bytes.h"
 #include "base/short_text.h"
 #include "base/sorted.h"
@@ -91,7 +91,7 @@ class PresenceView {
 
     Sorted<Row> users_;
     std::uint64_t count_ = 0;
-    std::unique_ptr<Log> log_;               // Null: nothing changed.
+    Apart<Log> log_;                         // None: nothing changed.
     std::uint64_t log_base_ = 0;             // Point of its first change.
     Instant window_ends_{};                  // Nothing is told before.
     std::uint64_t count_told_ = 0;

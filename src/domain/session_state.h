@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <deque>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/few.h"
 #include "codec/native.h"
 #include "domain/mail.h"
@@ -86,10 +86,10 @@ struct Session {
     bool used = false;
     State state = State::fresh;
     std::uint32_t app = 0;
-    std::string user_id;
     std::uint32_t next_of_user = kNoSlot;    // The user's sessions here, the newest first.
+    std::string user_id;
     std::int64_t connected_at = 0;
-    std::optional<std::int64_t> exp_ms;
+    std::int64_t exp_ms = 0;                 // 0: never.
     Grants grants;
     Few<Subscription> subscriptions;
     TokenBucket bucket;
@@ -110,24 +110,14 @@ struct Session {
         std::uint32_t reads = 0, joins = 0;      // Asked of homes and not answered; as large as recover_bytes each.
         bool paced = false;                      // So many that nothing more is read.
     };
-    More& more() {
-        if (!more_) { more_ = std::make_unique<More>(); }
-        return *more_;
-    }
-    const More& peek() const {
-        static const More kNothing;
-        return more_ ? *more_ : kNothing;
-    }
+    Apart<More> more;
     void trim() {
-        if (more_ && state == State::open && more_->auto_channels.empty() && !more_->info && more_->channel_grants.empty() &&
-            more_->waiting.empty() && more_->refused.none() && more_->bad.none() && !more_->drain_close &&
-            more_->reads == 0 && more_->joins == 0 && !more_->paced) {
-            more_.reset();
+        if (more && state == State::open && more->auto_channels.empty() && !more->info && more->channel_grants.empty() &&
+            more->waiting.empty() && more->refused.none() && more->bad.none() && !more->drain_close &&
+            more->reads == 0 && more->joins == 0 && !more->paced) {
+            more.reset();
         }
     }
-
- private:
-    std::unique_ptr<More> more_;
 };
 
 struct HubEntry {

@@ -98,8 +98,8 @@ void Shard::on_drain(Duration window, Now now, Effects& out) {
         const Duration chance = slice > 0ns ? Duration(static_cast<std::int64_t>(s.rng.below(slice.count()))) : 0ns;
         const Duration delay = slice * static_cast<std::int64_t>(index++) + chance;
         s.send(s.id_of(session), shared(native::encode_reconnect(delay / 1ms)), false);
-        session.more().drain_close = now.instant + delay + 1s;
-        s.wake_session(session, *session.peek().drain_close);
+        session.more.need().drain_close = now.instant + delay + 1s;
+        s.wake_session(session, *session.more.peek().drain_close);
     }
 }
 

@@ -46,10 +46,10 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
         ChannelGrant while_asking = grant;   // `require` sees it like any other grant.
         if (while_asking.expires_ms == 0) { while_asking.expires_ms = now.wall_ms + kAnswerHolds / 1ms; }
         // A subscribe that fails leaves its grant behind; the next one clears what is over or the same.
-        std::erase_if(session.more().channel_grants, [&](const ChannelGrant& held) {
+        std::erase_if(session.more.need().channel_grants, [&](const ChannelGrant& held) {
             return held.expires_ms <= now.wall_ms || (held.channel == channel && held.rights == grant.rights);
         });
-        session.more().channel_grants.push_back(std::move(while_asking));
+        session.more.need().channel_grants.push_back(std::move(while_asking));
     }
     if (require(session, channel, Right::subscribe, request, waiting) != Permission::granted) { return; }
     // Asking for presence needs the right as a whole; not asking shows it where the right is there.
@@ -60,11 +60,11 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
     }
     const Rights allowed = rights(session, channel);
     // The application's answers hold as long as the subscription from here on.
-    for (const auto& held : session.peek().channel_grants) {
+    for (const auto& held : session.more.peek().channel_grants) {
         if (held.channel == channel && held.expires_ms > now.wall_ms) { grant.rights |= held.rights; }
     }
-    if (!session.peek().channel_grants.empty()) {
-        std::erase_if(session.more().channel_grants, [&](const ChannelGrant& held) { return held.channel == channel; });
+    if (!session.more.peek().channel_grants.empty()) {
+        std::erase_if(session.more.need().channel_grants, [&](const ChannelGrant& held) { return held.channel == channel; });
     }
 
     const ChannelRef ref{session.app, channel};
@@ -82,12 +82,12 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
     join.history = has(allowed, Right::history);
     join.present = command.present;
     join.data = std::move(command.presence_data);
-    join.fallback = waiting != nullptr && waiting->data ? waiting->data : session.peek().info;
+    join.fallback = waiting != nullptr && waiting->data ? waiting->data : session.more.peek().info;
     join.watch = has(allowed, Right::presence) ? command.watch.value_or(Watch::members) : Watch::none;
     join.recover = std::move(command.recover);
     subscription.sees = join.watch != Watch::none;
     session.subscriptions.push_back(subscription);
-    ++session.more().joins;
+    ++session.more.need().joins;
     mail(home_of(ref), std::move(join));
 }
 
@@ -113,14 +113,14 @@ void Shard::State::subscribe_by_server(Session& session, const std::string& chan
     subscription.granted = granted;
     ++hub[subscription.hub].references;
     session.subscriptions.push_back(subscription);
-    ++session.more().joins;
+    ++session.more.need().joins;
     const Rights allowed = rights(session, channel);
     SubscribeMail join{.session = ref_of(session), .tag = subscription.tag, .channel = ref};
     join.user_id = session.user_id;
     join.history = has(allowed, Right::history);
     join.present = present;
     join.data = std::move(data);
-    join.fallback = session.peek().info;
+    join.fallback = session.more.peek().info;
     join.watch = present ? Watch::members : Watch::none;
     mail(home_of(ref), std::move(join));
 }

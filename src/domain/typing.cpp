@@ -6,7 +6,7 @@ namespace starling::domain {
 
 bool Typing::on_start(std::string_view user, std::optional<SessionRef> by, Duration timeout, Instant now,
                       std::vector<TypingChange>& out) {
-    const auto [it, fresh] = some().try_emplace(std::string(user));
+    const auto [it, fresh] = entries_.need().try_emplace(std::string(user));
     Entry& entry = it->second;
     entry.ends = now + timeout;
     entry.by = by;
@@ -17,7 +17,7 @@ bool Typing::on_start(std::string_view user, std::optional<SessionRef> by, Durat
 }
 
 void Typing::on_heard(std::string_view user, Duration timeout, Instant now, std::vector<TypingChange>& out) {
-    const auto [it, fresh] = some().try_emplace(std::string(user));
+    const auto [it, fresh] = entries_.need().try_emplace(std::string(user));
     it->second = {now + timeout, {}, {}};
     if (fresh) { out.push_back({it->first, true}); }
 }
@@ -32,13 +32,13 @@ void Typing::on_stop(std::string_view user, std::vector<TypingChange>& out) {
 }
 
 void Typing::on_gone(std::string_view user, SessionRef by, std::vector<TypingChange>& out) {
-    const auto it = entries().find(user);
-    if (it != entries().end() && it->second.by == by) { on_stop(user, out); }
+    const auto it = entries_.peek().find(user);
+    if (it != entries_.peek().end() && it->second.by == by) { on_stop(user, out); }
 }
 
 std::vector<std::string> Typing::users_except(std::string_view user) const {
     std::vector<std::string> out;
-    for (const auto& [name, entry] : entries()) {
+    for (const auto& [name, entry] : entries_.peek()) {
         if (name != user) { out.push_back(name); }
     }
     return out;
@@ -46,7 +46,7 @@ std::vector<std::string> Typing::users_except(std::string_view user) const {
 
 std::optional<Instant> Typing::next_deadline() const {
     std::optional<Instant> first;
-    for (const auto& [name, entry] : entries()) {
+    for (const auto& [name, entry] : entries_.peek()) {
         if (!first || entry.ends < *first) { first = entry.ends; }
     }
     return first;

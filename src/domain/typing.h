@@ -3,12 +3,12 @@
 // lost "stop" heals itself.
 
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/time.h"
 #include "domain/session_ref.h"
 
@@ -44,19 +44,11 @@ class Typing {
         Instant passed_on{};
     };
     using Entries = std::map<std::string, Entry, std::less<>>;
-    const Entries& entries() const {
-        static const Entries kNobody;
-        return entries_ ? *entries_ : kNobody;
-    }
-    Entries& some() {
-        if (!entries_) { entries_ = std::make_unique<Entries>(); }
-        return *entries_;
-    }
     void trim() {
         if (entries_ && entries_->empty()) { entries_.reset(); }
     }
 
-    std::unique_ptr<Entries> entries_;       // Null: nobody types, as nearly always.
+    Apart<Entries> entries_;                 // None: nobody types, as nearly always.
 };
 
 }  // namespace starling::domain

@@ -45,8 +45,7 @@ void Shard::State::let_go(const ChannelRef& ref) {
 void Shard::State::on(AttachMail& attach_mail) {
     ChannelRef ref = user_ref(attach_mail.app, attach_mail.user_id);
     UserHome& home = user_home(ref);
-    if (!home.attaching) { home.attaching = std::make_unique<std::vector<UserHome::Attaching>>(); }
-    UserHome::Attaching& attaching = home.attaching->emplace_back();
+    UserHome::Attaching& attaching = home.attaching.need().emplace_back();
     attaching.mail = std::move(attach_mail);
     if (full(home, attaching)) {
         refuse_attaching(home, attaching.mail.session);

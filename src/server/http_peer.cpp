@@ -41,7 +41,7 @@ std::optional<std::string> bearer(const http::Request& request) {
 Duration ShardLoop::head_patience() const { return std::min<Duration>(runtime_->settings->connect_timeout, 10s); }
 
 void ShardLoop::begin_request(Peer& peer) {
-    Peer::More& more = peer.more();
+    Peer::More& more = peer.more.need();
     if (!more.parser) { more.parser = std::make_unique<http::Parser>(); }
     more.deadline = now_.instant + head_patience();
     schedule(peer, more.deadline);
@@ -50,31 +50,31 @@ void ShardLoop::begin_request(Peer& peer) {
 void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
     const net::ConnectionId id = peer.id;
     if (peer.held) {
-        peer.more().inbox.append(bytes);
+        peer.more.need().inbox.append(bytes);
         return;
     }
-    if (!peer.peek().parser) { begin_request(peer); }
+    if (!peer.more.peek().parser) { begin_request(peer); }
     while (true) {
-        const auto step = peer.more().parser->feed(bytes);
+        const auto step = peer.more.need().parser->feed(bytes);
         bytes.remove_prefix(std::min(step.consumed, bytes.size()));
         if (step.status == http::Parser::Status::need_more) { return; }
         if (step.status == http::Parser::Status::failed) {
             peer.keep_alive = false;
-            const int status = peer.more().parser->error_status();
+            const int status = peer.more.need().parser->error_status();
             const ErrorCode code = status == 413 ? ErrorCode::too_large : ErrorCode::bad_request;
-            respond_error(peer, status, {code, std::string(peer.more().parser->error_reason())});
+            respond_error(peer, status, {code, std::string(peer.more.need().parser->error_reason())});
             return;
         }
         if (step.status == http::Parser::Status::head) {
-            const std::string_view path = peer.more().parser->request().path();
+            const std::string_view path = peer.more.need().parser->request().path();
             const bool large = path == "/v1/batch" || path == "/v1/broadcast";
-            peer.more().parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
+            peer.more.need().parser->set_body_limit(large ? kLargeBody : runtime_->settings->wire.data_bytes + 65536);
             // The head came in its time; a large body on a slow line takes longer, but not for ever.
-            peer.more().deadline += head_patience() * kBodyPatience;
-            if (peer.more().parser->request().expects_continue) { transport_.send(id, SharedBytes(http::kContinue)); }
+            peer.more.need().deadline += head_patience() * kBodyPatience;
+            if (peer.more.need().parser->request().expects_continue) { transport_.send(id, SharedBytes(http::kContinue)); }
             continue;
         }
-        http::Request request = peer.more().parser->take();
+        http::Request request = peer.more.need().parser->take();
         peer.keep_alive = request.keep_alive;
         peer.head_only = request.method == "HEAD";
         ++counters_.http_requests;
@@ -82,7 +82,7 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
         perform();
         if (find(id) != &peer) { return; }
         if (peer.kind != Peer::Kind::http) { // Upgraded: what follows is frames.
-            peer.more().parser.reset();
+            peer.more.need().parser.reset();
             peer.trim();
             if (peer.kind != Peer::Kind::closing && !bytes.empty()) {
                 std::string rest(bytes);
@@ -92,11 +92,11 @@ void ShardLoop::on_http(Peer& peer, std::string_view bytes) {
         }
         stall_if_full(peer);
         if (peer.held) {                     // The answer comes later; the next request waits for it.
-            peer.more().inbox.append(bytes);
+            peer.more.need().inbox.append(bytes);
             return;
         }
         if (bytes.empty()) {                 // An idle connection holds no parser.
-            peer.more().parser.reset();
+            peer.more.need().parser.reset();
             return;
         }
         begin_request(peer);                 // The next of a pipeline has a time of its own.
@@ -113,7 +113,7 @@ void ShardLoop::respond(Peer& peer, int status, std::string_view body, std::stri
     transport_.send(peer.id, SharedBytes(ByteView(http::encode(response))));
     if (!goes_on) {
         peer.kind = Peer::Kind::closing;
-        peer.more().parser.reset();
+        peer.more.need().parser.reset();
         transport_.close_after_flush(peer.id, 5s, now_.instant);
         return;
     }
@@ -254,7 +254,7 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
     const auto per_address = static_cast<std::uint64_t>(runtime_->config.limits.connections_per_address);
     const auto& proxies = runtime_->config.server.trusted_proxies;
     if (per_address != 0 || !proxies.empty()) {
-        peer.more().address = client_address(transport_.peer_address(peer.id), forwarded, proxies);
+        peer.more.need().address = client_address(transport_.peer_address(peer.id), forwarded, proxies);
     }
     domain::OpenInfo info{.app = 0, .token = bearer(request)};
     std::string app = "default";
@@ -267,7 +267,7 @@ void ShardLoop::on_upgrade(Peer& peer, http::Request& request, bool echo) {
         respond_error(peer, 404, {ErrorCode::not_found, "app: is unknown"});
         return;
     }
-    const bool too_many = per_address != 0 && !shared_.addresses.try_add(counted_network(peer.peek().address), per_address);
+    const bool too_many = per_address != 0 && !shared_.addresses.try_add(counted_network(peer.more.peek().address), per_address);
     peer.counted = per_address != 0 && !too_many;
     transport_.send(peer.id, SharedBytes(ByteView(agreed->response)));
     peer.kind = echo ? Peer::Kind::echo : Peer::Kind::native;

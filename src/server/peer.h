@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/apart.h"
 #include "server/shard_loop.h"
 
 namespace starling::server {
@@ -43,23 +44,13 @@ struct ShardLoop::Peer {
         std::string address;                 // Of the client behind trusted proxies, or where it is counted; else empty.
         std::map<std::uint32_t, Latest> latest;  // slow_consumer = "latest": what waits for room, by channel.
     };
-    More& more() {
-        if (!more_) { more_ = std::make_unique<More>(); }
-        return *more_;
-    }
-    const More& peek() const {
-        static const More kNothing;
-        return more_ ? *more_ : kNothing;
-    }
+    Apart<More> more;
     void trim() {
-        if (more_ && kind != Kind::http && !counted && !stalled && !more_->parser && !more_->reader && more_->inbox.empty() &&
-            more_->latest.empty()) {
-            more_.reset();
+        if (more && kind != Kind::http && !counted && !stalled && !more->parser && !more->reader && more->inbox.empty() &&
+            more->latest.empty()) {
+            more.reset();
         }
     }
-
- private:
-    std::unique_ptr<More> more_;
 };
 
 struct ShardLoop::ApiCall {

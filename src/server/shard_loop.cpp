@@ -83,10 +83,10 @@ void ShardLoop::on_timer(Peer& peer) {
     }
     if (peer.kind == Peer::Kind::http) {
         // The whole request has a deadline, however its bytes drip; an idle connection has a longer one.
-        const Instant until = peer.peek().parser && !peer.stalled ? peer.peek().deadline : peer.last_received + kHttpIdle;
+        const Instant until = peer.more.peek().parser && !peer.stalled ? peer.more.peek().deadline : peer.last_received + kHttpIdle;
         if (!peer.waits && now >= until) {
             peer.keep_alive = false;
-            if (peer.peek().parser && !peer.stalled) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
+            if (peer.more.peek().parser && !peer.stalled) { respond_error(peer, 408, {ErrorCode::timeout, "the request did not come in time"}); }
             peer.kind = Peer::Kind::closing;
             transport_.close_after_flush(peer.id, kLastAnswer, now);
             return;
@@ -154,7 +154,7 @@ void ShardLoop::forget(net::ConnectionId id) {
     if (peer == nullptr) { return; }
     if (peer->session) { ++counters_.closed[close_code::abnormal]; }
     end_session(*peer, close_code::abnormal);
-    if (peer->counted) { shared_.addresses.remove(counted_network(peer->peek().address)); }
+    if (peer->counted) { shared_.addresses.remove(counted_network(peer->more.peek().address)); }
     // Everything but an HTTP connection has been a WebSocket, unless it was refused on the way.
     if (peer->next_ping != Instant{}) { --websockets_; }
     *peer = Peer{};
@@ -171,7 +171,7 @@ void ShardLoop::log_refusal(const Peer& peer, std::string_view what, std::int64_
         return;
     }
     ++refusals_told_;
-    const std::string& address = peer.peek().address;
+    const std::string& address = peer.more.peek().address;
     log::info(what, {{"address", address.empty() ? transport_.peer_address(peer.id) : address}, {"code", code}, {"reason", reason}});
 }
 

@@ -30,17 +30,17 @@ SharedBytes framed(ws::Opcode opcode, ByteView payload, ws::Rsv1 rsv1 = ws::Rsv1
 
 void ShardLoop::on_websocket(Peer& peer, std::span<char> bytes) {
     if (peer.held) {
-        peer.more().inbox.append(bytes.data(), bytes.size());
+        peer.more.need().inbox.append(bytes.data(), bytes.size());
         return;
     }
     // Between messages a connection keeps no reader.
     const net::ConnectionId id = peer.id;
     const auto compression = peer.window_bits == 0 ? ws::Compression::none : ws::Compression::deflate;
-    ws::Reader reader = peer.peek().reader ? std::move(*peer.more().reader) : ws::Reader(compression);
-    if (peer.peek().reader) { peer.more().reader.reset(); }
+    ws::Reader reader = peer.more.peek().reader ? std::move(*peer.more.need().reader) : ws::Reader(compression);
+    if (peer.more.peek().reader) { peer.more.need().reader.reset(); }
     read_frames(peer, reader, bytes);
     if (find(id) != &peer) { return; }
-    if (!reader.idle()) { peer.more().reader = std::move(reader); }
+    if (!reader.idle()) { peer.more.need().reader = std::move(reader); }
     peer.trim();
 }
 
@@ -113,7 +113,7 @@ void ShardLoop::read_frames(Peer& peer, ws::Reader& reader, std::span<char> byte
         if (find(id) != &peer) { return; }
         stall_if_full(peer);
         if (peer.held) {                     // `connect` is being asked about, say: the rest waits.
-            peer.more().inbox.append(bytes.data(), bytes.size());
+            peer.more.need().inbox.append(bytes.data(), bytes.size());
             return;
         }
     }
@@ -156,10 +156,10 @@ void ShardLoop::send_text(domain::SessionId session, const SharedBytes& text, bo
 
 void ShardLoop::send_frame(Peer& peer, const SharedBytes& text, bool counts, std::uint32_t channel) {
     const std::size_t limit = counts ? runtime_->settings->queue_bytes : std::numeric_limits<std::size_t>::max();
-    const bool lags = channel != 0 && peer.peek().latest.contains(channel);
+    const bool lags = channel != 0 && peer.more.peek().latest.contains(channel);
     if (!lags && transport_.send_within(peer.id, frame_for(peer, text, counts), limit)) { return; }
     if (channel != 0) {
-        auto& latest = peer.more().latest;
+        auto& latest = peer.more.need().latest;
         auto [it, fresh] = latest.try_emplace(channel);
         if (!fresh) { ++it->second.skipped; }
         it->second.text = text;
@@ -197,8 +197,8 @@ void ShardLoop::serve_lagging() {
             still.push_back(id);
             continue;
         }
-        auto latest = std::move(peer->more().latest);
-        peer->more().latest.clear();
+        auto latest = std::move(peer->more.need().latest);
+        peer->more.need().latest.clear();
         for (auto& [channel, entry] : latest) {
             std::string text(entry.text.view());
             if (entry.skipped != 0) {
@@ -224,7 +224,7 @@ void ShardLoop::close_websocket(Peer& peer, std::uint16_t code, std::string_view
     transport_.send(peer.id, SharedBytes(ByteView(ws::encode_close(code, reason))));
     peer.kind = Peer::Kind::closing;
     peer.close_code = code;
-    if (!peer.peek().latest.empty()) { peer.more().latest.clear(); }
+    if (!peer.more.peek().latest.empty()) { peer.more.need().latest.clear(); }
     peer.stalled = false;
     hold(peer, false);
     if (find(peer.id) == &peer) { schedule(peer, now_.instant + kCloseTimeout); }
@@ -251,7 +251,7 @@ bool ShardLoop::stall_if_full(Peer& peer) {
     const std::size_t queued = transport_.queued_bytes(peer.id);
     if (peer.stalled || peer.kind == Peer::Kind::closing || queued <= runtime_->settings->queue_bytes) { return peer.stalled; }
     peer.stalled = true;
-    peer.more().stalled_bytes = queued;
+    peer.more.need().stalled_bytes = queued;
     stalled_.push_back(peer.id);
     settle_hold(peer);
     return true;
@@ -268,8 +268,8 @@ void ShardLoop::serve_stalled() {
         if (peer == nullptr || !peer->stalled) { continue; }
         const std::size_t queued = transport_.queued_bytes(id);
         // It reads, slowly: that is a sign of life like any other.
-        if (queued < peer->peek().stalled_bytes) { peer->last_received = now_.instant; }
-        peer->more().stalled_bytes = queued;
+        if (queued < peer->more.peek().stalled_bytes) { peer->last_received = now_.instant; }
+        peer->more.need().stalled_bytes = queued;
         if (!has_room(id) && peer->kind != Peer::Kind::closing) {
             still.push_back(id);
             continue;
@@ -286,9 +286,9 @@ void ShardLoop::settle_hold(Peer& peer) {
     if (peer.held == held) { return; }
     peer.held = held;
     transport_.hold(peer.id, held);
-    if (held || peer.peek().inbox.empty()) { return; }
-    std::string inbox = std::move(peer.more().inbox);
-    peer.more().inbox.clear();
+    if (held || peer.more.peek().inbox.empty()) { return; }
+    std::string inbox = std::move(peer.more.need().inbox);
+    peer.more.need().inbox.clear();
     if (peer.kind == Peer::Kind::http) {
         on_http(peer, inbox);
     } else {
