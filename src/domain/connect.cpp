@@ -61,14 +61,7 @@ SessionId Shard::on_open(OpenInfo info, Now now, Effects& out) {
     State& s = *state_;
     s.now = now;
     s.out = &out;
-    std::uint32_t slot = 0;
-    if (s.free_sessions.empty()) {
-        slot = static_cast<std::uint32_t>(s.sessions.size());
-        s.sessions.emplace_back();
-    } else {
-        slot = s.free_sessions.back();
-        s.free_sessions.pop_back();
-    }
+    const std::uint32_t slot = s.sessions.take();
     const std::uint32_t generation = s.sessions[slot].generation + 1;
     s.sessions[slot] = Session{};
     Session& session = s.sessions[slot];
@@ -339,7 +332,7 @@ void Shard::State::end(Session& session, std::uint16_t code) {
     session = Session{};
     session.slot = id.slot;
     session.generation = generation;
-    free_sessions.push_back(id.slot);
+    sessions.give_back(id.slot);
     --session_count;
     settle_proofs(id);
 }

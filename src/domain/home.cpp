@@ -30,14 +30,7 @@ HomeChannel* Shard::State::find_home(const ChannelRef& ref) {
 
 HomeChannel& Shard::State::home(const ChannelRef& ref) {
     if (const auto found = find_home_slot(ref)) { return *homes[*found]; }
-    std::uint32_t index = 0;
-    if (free_homes.empty()) {
-        index = static_cast<std::uint32_t>(homes.size());
-        homes.emplace_back();
-    } else {
-        index = free_homes.back();
-        free_homes.pop_back();
-    }
+    const std::uint32_t index = homes.take();
     homes[index] = std::make_unique<HomeChannel>();
     HomeChannel& channel = *homes[index];
     channel.ref = ref;
@@ -95,7 +88,7 @@ void Shard::State::settle(HomeChannel& channel) {
     if (needed || channel.hearing != Hearing::off || !channel.passing.peek().lanes.empty() || !channel.typing.empty()) { return; }
     home_index.erase(name_hash(channel.ref.app, channel.ref.name), index);
     homes[index].reset();
-    free_homes.push_back(index);
+    homes.give_back(index);
 }
 
 void Shard::State::on_home_deadline(HomeChannel& channel) {

@@ -10,14 +10,7 @@ std::optional<std::uint32_t> Shard::State::find_hub(const ChannelRef& ref) const
 
 std::uint32_t Shard::State::hub_channel(const ChannelRef& ref) {
     if (const auto found = find_hub(ref)) { return *found; }
-    std::uint32_t index = 0;
-    if (free_hub.empty()) {
-        index = static_cast<std::uint32_t>(hub.size());
-        hub.emplace_back();
-    } else {
-        index = free_hub.back();
-        free_hub.pop_back();
-    }
+    const std::uint32_t index = hub.take();
     hub[index].ref = ref;
     hub[index].partition = partition_of(ref, settings->partitions);
     hub_index.insert(name_hash(ref.app, ref.name), index);
@@ -33,7 +26,7 @@ void Shard::State::release_hub(std::uint32_t index) {
     mail(home_of(channel.ref), ListenMail{channel.ref, self.index});
     hub_index.erase(name_hash(channel.ref.app, channel.ref.name), index);
     channel = HubChannel{};
-    free_hub.push_back(index);
+    hub.give_back(index);
 }
 
 void Shard::State::remove_entry(Subscription& subscription) {

@@ -83,9 +83,9 @@ struct Session {
     enum class State : std::uint8_t { fresh, resuming, attaching, open };
     std::uint32_t slot = 0;
     std::uint32_t generation = 0;
-    bool used = false;
-    State state = State::fresh;
-    std::uint32_t app = 0;
+    std::uint32_t app : 24 = 0;
+    State state : 7 = State::fresh;
+    bool used : 1 = false;
     std::uint32_t next_of_user = kNoSlot;    // The user's sessions here, the newest first.
     std::string user_id;
     std::int64_t connected_at = 0;

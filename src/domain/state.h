@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/slot_index.h"
+#include "base/slots.h"
 #include "codec/native.h"
 #include "domain/ended_sessions.h"
 #include "domain/home_channel.h"
@@ -95,8 +96,7 @@ struct Shard::State {
     void on_session_deadline(Session& session);
 
     // --- connect.cpp ---
-    std::deque<Session> sessions;                     // By slot; a place stays where it is.
-    std::vector<std::uint32_t> free_sessions;
+    Slots<Session> sessions;
     std::uint64_t session_count = 0;
     SlotIndex users;                                  // app + user -> the newest of its open sessions.
     std::optional<std::uint32_t> newest_of(std::uint32_t app, std::string_view user) const;
@@ -139,8 +139,7 @@ struct Shard::State {
     void recheck(Session& session);                   // Ends subscriptions whose right is gone.
 
     // --- hub.cpp ---
-    std::vector<HubChannel> hub;
-    std::vector<std::uint32_t> free_hub;
+    Slots<HubChannel> hub;
     SlotIndex hub_index;
     std::optional<std::uint32_t> find_hub(const ChannelRef& ref) const;
     std::uint32_t hub_channel(const ChannelRef& ref);
@@ -157,8 +156,7 @@ struct Shard::State {
     void on(UserFrameMail& mail);
 
     // --- home.cpp: what a home hears and tells ---
-    std::vector<std::unique_ptr<HomeChannel>> homes;
-    std::vector<std::uint32_t> free_homes;
+    Slots<std::unique_ptr<HomeChannel>> homes;        // Null: free.
     SlotIndex home_index;
     std::optional<std::uint32_t> find_home_slot(const ChannelRef& ref) const;
     std::vector<bool> unreachable;                    // By partition.
@@ -236,8 +234,7 @@ struct Shard::State {
     void on(Erased& event);
 
     // --- user_home.cpp ---
-    std::deque<UserHome> user_homes;                  // By slot; one without a name is free.
-    std::vector<std::uint32_t> free_user_homes;
+    Slots<UserHome> user_homes;                       // One without a name is free.
     SlotIndex user_home_index;
     std::optional<std::uint32_t> find_user_slot(const ChannelRef& ref) const;
     UserHome& user_home(const ChannelRef& ref);

@@ -17,14 +17,7 @@ std::optional<std::uint32_t> Shard::State::find_user_slot(const ChannelRef& ref)
 
 UserHome& Shard::State::user_home(const ChannelRef& ref) {
     if (const auto found = find_user_slot(ref)) { return user_homes[*found]; }
-    std::uint32_t slot = 0;
-    if (free_user_homes.empty()) {
-        slot = static_cast<std::uint32_t>(user_homes.size());
-        user_homes.emplace_back();
-    } else {
-        slot = free_user_homes.back();
-        free_user_homes.pop_back();
-    }
+    const std::uint32_t slot = user_homes.take();
     user_homes[slot].ref = ref;
     user_home_index.insert(name_hash(ref.app, ref.name), slot);
     return user_homes[slot];
@@ -38,7 +31,7 @@ void Shard::State::let_go(const ChannelRef& ref) {
     if (!home.sessions.empty() || home.attaching || home.hearing == Hearing::asked) { return; }
     tell_engine(Unlisten{ref});
     user_home_index.erase(name_hash(ref.app, ref.name), *slot);
-    free_user_homes.push_back(*slot);
+    user_homes.give_back(*slot);
     home = UserHome{};
 }
 

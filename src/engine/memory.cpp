@@ -94,14 +94,7 @@ void Memory::on_call(EngineCall& call, Now now, Output& out) {
 Memory::Channel& Memory::channel(const ChannelRef& ref) {
     const std::uint64_t hash = hash_of(ref);
     if (const auto found = index_.find(hash, [&](std::uint32_t at) { return slots_[at].ref == ref; })) { return slots_[*found]; }
-    std::uint32_t slot = 0;
-    if (free_.empty()) {
-        slot = static_cast<std::uint32_t>(slots_.size());
-        slots_.emplace_back();
-    } else {
-        slot = free_.back();
-        free_.pop_back();
-    }
+    const std::uint32_t slot = slots_.take();
     Channel& channel = slots_[slot];
     channel.ref = ref;
     channel.slot = slot;
@@ -169,7 +162,7 @@ void Memory::forget(Channel& channel) {
     const std::uint32_t slot = channel.slot;
     index_.erase(hash_of(channel.ref), slot);
     channel = Channel{};
-    free_.push_back(slot);
+    slots_.give_back(slot);
 }
 
 std::optional<Instant> Memory::next_deadline() const {

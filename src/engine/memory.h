@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/slot_index.h"
+#include "base/slots.h"
 #include "base/random.h"
 #include "domain/history.h"
 #include "engine/engine.h"
@@ -83,8 +84,7 @@ class Memory : public Engine {
     std::string epoch_;                      // Of logs that begin; drawn anew when one is given up.
     Now now_;
     Output* out_ = nullptr;
-    std::deque<Channel> slots_;              // One without a name is free.
-    std::vector<std::uint32_t> free_;
+    Slots<Channel> slots_;                   // One without a name is free.
     SlotIndex index_;
     SharedBytes first_epoch_;                // Like epoch_: most channels are in it, and share it.
     std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/short_text.h"
 #include "base/slot_index.h"
+#include "base/slots.h"
 #include "base/sorted.h"
 #include "engine/engine.h"
 #include "engine/log_end.h"
@@ -346,8 +347,7 @@ class Partition {
     std::optional<std::string> mismatch_;
 
     // Channels.
-    std::vector<std::unique_ptr<Channel>> channels_;   // By slot; null: free.
-    std::vector<std::uint32_t> free_channels_;
+    Slots<std::unique_ptr<Channel>> channels_;   // Null: free.
     std::vector<domain::HistoryLimits> limits_{domain::HistoryLimits{}};   // Those of channels' logs, each once.
     SlotIndex channel_index_;
     std::deque<std::string> to_sync_;
@@ -355,7 +355,7 @@ class Partition {
     Instant syncs_from_{};                   // Not before: the last one was refused ...
     Duration sync_pause_{};                  // ... and for so long they wait then.
     std::int64_t counter_seen_ = -1, members_seen_ = -1;   // The partition's n and np.
-    std::size_t look_from_ = 0;              // The slot where look_around goes on.
+    std::uint32_t look_from_ = 0;             // The slot where look_around goes on.
     // What is looked at, members or logs, in rounds through all channels. A round that has begun without it, or before it was
     // owed, is followed by another.
     struct Looks {

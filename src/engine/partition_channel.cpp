@@ -27,12 +27,7 @@ Partition::Channel* Partition::find(std::string_view wire) const {
 
 Partition::Channel& Partition::channel(const std::string& wire, const domain::ChannelRef& ref) {
     if (Channel* known = find(wire)) { return *known; }
-    if (free_channels_.empty()) {
-        free_channels_.push_back(static_cast<std::uint32_t>(channels_.size()));
-        channels_.emplace_back();
-    }
-    const std::uint32_t slot = free_channels_.back();
-    free_channels_.pop_back();
+    const std::uint32_t slot = channels_.take();
     channels_[slot] = std::make_unique<Channel>();
     Channel& made = *channels_[slot];
     made.key = SharedBytes(channel_key(wire));
@@ -85,7 +80,7 @@ void Partition::want(Channel& channel) {
     const std::uint32_t slot = *slot_of(channel.name());
     channel_index_.erase(hash64(channel.name(), hash_seed), slot);
     channels_[slot].reset();
-    free_channels_.push_back(slot);
+    channels_.give_back(slot);
 }
 
 void Partition::on(domain::Listen& call, const std::string& wire) {

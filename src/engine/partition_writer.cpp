@@ -107,7 +107,10 @@ void Partition::on(domain::Update& call, const std::string& wire) {
 }
 
 bool Partition::contributes() const {
-    return std::any_of(channels_.begin(), channels_.end(), [](const auto& channel) { return channel && !channel->own.empty(); });
+    for (const auto& channel : channels_) {
+        if (channel && !channel->own.empty()) { return true; }
+    }
+    return false;
 }
 
 void Partition::retire() {

@@ -19,6 +19,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/slot_index.h"
+#include "base/slots.h"
 #include "engine/redis.h"
 
 namespace starling::engine {
@@ -162,8 +163,7 @@ struct Redis::State {
     std::vector<std::unique_ptr<Link>> graves;   // Closed in this turn, perhaps still on the stack.
     LinkId last_link = 0;
     StringMap<std::string> scripts;          // SHA-1 to text.
-    std::deque<Subscription> subscriptions;  // By slot.
-    std::vector<std::uint32_t> free_subscriptions;
+    Slots<Subscription> subscriptions;
     SlotIndex subscription_index;
     std::uint64_t last_stamp = 0;
     std::vector<std::string> patterns;

@@ -31,12 +31,7 @@ Subscription* Redis::State::subscription(std::string_view channel) {
 void Redis::State::want(std::uint32_t index, SharedBytes channel, Turn& turn) {
     use(index, turn);
     if (subscription(channel.view()) != nullptr) { return; }
-    if (free_subscriptions.empty()) {
-        free_subscriptions.push_back(static_cast<std::uint32_t>(subscriptions.size()));
-        subscriptions.emplace_back();
-    }
-    const std::uint32_t slot = free_subscriptions.back();
-    free_subscriptions.pop_back();
+    const std::uint32_t slot = subscriptions.take();
     subscription_index.insert(hash64(channel.view(), hash_seed), slot);
     Subscription& made = subscriptions[slot];
     made = {.channel = std::move(channel), .partition = index, .stamp = ++last_stamp};
@@ -52,7 +47,7 @@ void Redis::State::unwant(std::string_view channel, Turn& turn) {
     if (!slot) { return; }
     const Subscription ended = std::exchange(subscriptions[*slot], {});
     subscription_index.erase(hash64(channel, hash_seed), *slot);
-    free_subscriptions.push_back(*slot);
+    subscriptions.give_back(*slot);
     const auto link = links.find(ended.link);
     if (link == links.end() || ended.state == Subscription::State::wanted) { return; }
     link->second->wishes.push_back({Wish::Verb::unsubscribe, ended.partition, 0, std::string(ended.channel.view())});

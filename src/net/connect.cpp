@@ -106,7 +106,7 @@ void Transport::abandon(ConnectionId id) {
     Connection* connection = find(id);
     if (connection == nullptr) { return; }
     forget(*connection);
-    free_.push_back(id.slot);
+    connections_.give_back(id.slot);
 }
 
 }  // namespace starling::net

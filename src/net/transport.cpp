@@ -102,13 +102,7 @@ Transport::Connection* Transport::find(ConnectionId id) {
 
 ConnectionId Transport::take_slot() {
     ConnectionId id;
-    if (free_.empty()) {
-        id.slot = static_cast<std::uint32_t>(connections_.size());
-        connections_.emplace_back();
-    } else {
-        id.slot = free_.back();
-        free_.pop_back();
-    }
+    id.slot = connections_.take();
     Connection& connection = connections_[id.slot];
     id.generation = connection.generation + 1;
     connection = Connection{};
@@ -222,7 +216,7 @@ void Transport::wait(Duration timeout, std::vector<Event>& out) {
 void Transport::report_broken(std::vector<Event>& out) {
     for (const ConnectionId id : broken_) {
         out.push_back({Event::Kind::closed, id, 0});
-        free_.push_back(id.slot);
+        connections_.give_back(id.slot);
     }
     broken_.clear();
 }

@@ -3,7 +3,6 @@
 // queue of shared frames and leaves at flush(), with one write for each touched connection or one for many.
 
 #include <cstdint>
-#include <deque>
 #include <expected>
 #include <map>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/slots.h"
 #include "base/time.h"
 #include "net/frame_queue.h"
 #include "net/resolver.h"
@@ -115,9 +115,8 @@ class Transport {
     int epoll_ = -1;
     int spare_ = -1;                         // Given up for a moment when descriptors run out.
     std::vector<std::unique_ptr<Listener>> listeners_;
-    std::deque<Connection> connections_;     // A place stays where it is.
+    Slots<Connection> connections_;
     FrameQueue::Pool lists_;
-    std::vector<std::uint32_t> free_;
     std::vector<ConnectionId> touched_;
     std::unique_ptr<SendRing> ring_;         // Null: each connection is written to by a call of its own.
     std::vector<ConnectionId> swept_;        // Those in the ring's batch.
