@@ -25,8 +25,8 @@ class Apart {
         return *value_;
     }
     void reset() { value_.reset(); }
-    explicit operator bool() const { return value_ != nullptr; }
-    // It is kept.
+    explicit operator bool() const { return value_ != nullptr; }   // It has memory, be it as it was made or not.
+    // There is one.
     T* operator->() const { return value_.get(); }
     T& operator*() const { return *value_; }
 

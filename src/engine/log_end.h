@@ -19,7 +19,7 @@ struct LogEnd {
     Position get() const { return {std::string(epoch.view()), offset, std::string(id.view())}; }
     std::optional<Position> told() const { return *this ? std::optional(get()) : std::nullopt; }
     bool is(std::string_view of_epoch, std::uint64_t at, std::string_view of_id) const {
-        return offset == at && epoch == of_epoch && id == of_id;
+        return *this && offset == at && epoch == of_epoch && id == of_id;
     }
     bool is(const Position& other) const { return is(other.epoch, other.offset, other.id); }
     void set(const std::optional<Position>& position) {

@@ -144,7 +144,7 @@ void Partition::on_answer(Answered& answer) {
         case Kind::reach: {
             --syncing_;
             Channel* channel = find(pending.wire);
-            if (channel != nullptr && channel->state == Channel::State::syncing && channel->sync() == pending.call) {
+            if (channel != nullptr && channel->state == Channel::State::syncing && channel->sync_id() == pending.call) {
                 if (value == nullptr) {
                     sync(*channel);
                     syncs_refused();
@@ -206,7 +206,7 @@ void Partition::on_answer(Answered& answer) {
         }
         case Kind::read: {
             Channel* channel = find(pending.wire);
-            if (channel == nullptr || !channel->reads() || channel->reading().id != pending.call) { return; }
+            if (channel == nullptr || !channel->reads() || channel->need_reading().id != pending.call) { return; }
             if (value != nullptr) {
                 on_log(*channel, *value);
             } else {

@@ -126,6 +126,7 @@ class Partition {
             std::vector<Message> delivered;  // While it is on its way.
             std::vector<domain::Read> next, asked;
         };
+        // What is on its way, waits or is remembered for a while.
         struct Passing {
             std::uint64_t sync = 0;          // Which snapshot is on its way, while syncing, ...
             Instant since{};                 // ... and since when.
@@ -136,7 +137,8 @@ class Partition {
             Apart<Reading> reading;
             Apart<Kept> kept;
             Instant view_due = Instant::max();   // Not later than the view's own deadline.
-            std::vector<std::uint64_t> recent;   // Hashed ids of what was delivered last, up to the one before the chain's end.
+            // Hashed ids of what was delivered last, up to the one before the chain's end; kept while the chain goes on.
+            std::vector<std::uint64_t> recent;
         };
 
         SharedBytes key;                     // channel_key(), shared with the subscription to it: "st:{tag}:c:" and the name in Redis.
@@ -160,13 +162,13 @@ class Partition {
         domain::ChannelRef ref() const { return {app, std::string(name_in_app())}; }
         bool users_own() const { return name_in_app().starts_with('@'); }
         const Passing& peek() const { return passing.peek(); }
-        std::uint64_t sync() const { return peek().sync; }
+        std::uint64_t sync_id() const { return peek().sync; }
         const std::optional<std::pair<std::string, std::uint64_t>>& must_reach() const { return peek().syncing.peek().must_reach; }
         bool paging() const { return peek().syncing.peek().paging.has_value(); }
         bool reads() const { return peek().reading.peek().under_way; }
-        const Behind& behind() const { return peek().behind.peek(); }
-        Syncing& syncing() { return passing.need().syncing.need(); }
-        Reading& reading() { return passing.need().reading.need(); }
+        const Behind& peek_behind() const { return peek().behind.peek(); }
+        Syncing& need_syncing() { return passing.need().syncing.need(); }
+        Reading& need_reading() { return passing.need().reading.need(); }
         // What is over is given back.
         void trim();
     };
@@ -270,6 +272,7 @@ class Partition {
     void take_snapshot(Channel& channel, Snapshot snapshot);
     void try_live(Channel& channel);
     void on_delta(Channel& channel, Delta& delta);
+    bool end_timed_out(Channel& channel, const std::string& user);   // True: the removal was on its way.
     void tell_members(Channel& channel, domain::MembersChanged changes);
     void tell_listening(Channel& channel, bool stale);
 
@@ -355,7 +358,7 @@ class Partition {
     Instant syncs_from_{};                   // Not before: the last one was refused ...
     Duration sync_pause_{};                  // ... and for so long they wait then.
     std::int64_t counter_seen_ = -1, members_seen_ = -1;   // The partition's n and np.
-    std::uint32_t look_from_ = 0;             // The slot where look_around goes on.
+    std::uint32_t look_from_ = 0;            // The slot where look_around goes on.
     // What is looked at, members or logs, in rounds through all channels. A round that has begun without it, or before it was
     // owed, is followed by another.
     struct Looks {

@@ -43,15 +43,15 @@ void Partition::Channel::trim() {
     const auto clear = [](auto& names) {
         if (names.peek().empty()) { names.reset(); }
     };
-    Passing& now = *passing;
-    if (state != State::syncing) { now.syncing.reset(); }
-    if (!behind().chain && !behind().log) { now.behind.reset(); }
-    clear(now.dirty);
-    clear(now.timed_out);
-    const Reading& read = now.reading.peek();
-    if (!read.under_way && !read.again && read.early.empty() && read.next.empty() && read.asked.empty()) { now.reading.reset(); }
-    if (state != State::syncing && !now.behind && !now.dirty && !now.timed_out && !now.reading && !now.kept && now.view_due == Instant::max() &&
-        now.recent.empty()) {
+    Passing& parts = *passing;
+    if (state != State::syncing) { parts.syncing.reset(); }
+    if (!peek_behind().chain && !peek_behind().log) { parts.behind.reset(); }
+    clear(parts.dirty);
+    clear(parts.timed_out);
+    const Reading& read = parts.reading.peek();
+    if (!read.under_way && !read.again && read.early.empty() && read.next.empty() && read.asked.empty()) { parts.reading.reset(); }
+    if (state != State::syncing && !parts.behind && !parts.dirty && !parts.timed_out && !parts.reading && !parts.kept &&
+        parts.view_due == Instant::max() && parts.recent.empty()) {
         passing.reset();
     }
 }
@@ -112,7 +112,8 @@ void Partition::on(domain::Unlisten&, const std::string& wire) {
     if (channel->passing) {
         channel->passing->recent = {};
         channel->passing->kept.reset();
-        if (channel->passing->reading) { channel->reading().early.clear(); }
+        if (channel->peek_behind().log) { channel->passing->behind->log.reset(); }
+        if (channel->passing->reading) { channel->need_reading().early.clear(); }
         channel->trim();
     }
     stale_listens_.erase(wire);
@@ -187,7 +188,7 @@ void Partition::start_syncs() {
             if (std::any_of(pending.syncs.begin(), pending.syncs.end(), [&](const auto& sync) { return sync.first == wire; })) { continue; }
             args.push_back(wire);
             args.push_back(std::to_string(log_of(*channel).size));
-            pending.syncs.emplace_back(std::move(wire), channel->sync());
+            pending.syncs.emplace_back(std::move(wire), channel->sync_id());
         }
         if (pending.syncs.empty()) { return; }
         ++syncing_;
@@ -199,7 +200,7 @@ void Partition::on_snaps(const Pending& pending, const codec::resp::Value* value
     if (value == nullptr) { syncs_refused(); } else { sync_pause_ = 0s; }
     for (std::size_t i = 0; i < pending.syncs.size(); ++i) {
         Channel* channel = find(pending.syncs[i].first);
-        if (channel == nullptr || channel->state != Channel::State::syncing || channel->sync() != pending.syncs[i].second) { continue; }
+        if (channel == nullptr || channel->state != Channel::State::syncing || channel->sync_id() != pending.syncs[i].second) { continue; }
         const bool answered = value != nullptr && i < value->elements.size() && value->elements[i].elements.size() == 10;
         if (answered) {
             on_snap(*channel, value->elements[i]);
@@ -219,9 +220,9 @@ void Partition::on_snap(Channel& channel, const codec::resp::Value& value) {
     }
     const auto count = static_cast<std::size_t>(to_number(words[8]));
     if (count > settings_.snapshot_max) {
-        channel.syncing().paging = std::move(snapshot);
+        channel.need_syncing().paging = std::move(snapshot);
         ++syncing_;
-        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync(), .read = {}});
+        const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync_id(), .read = {}});
         redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire(), "0", "COUNT", "1000"}, now_, out_->actions);
         return;
     }
@@ -237,24 +238,24 @@ void Partition::on_page(Channel& channel, const codec::resp::Value& value) {
     if (!channel.paging() || value.elements.size() != 2) { return; }
     const auto& words = value.elements[1].elements;
     for (std::size_t i = 0; i + 1 < words.size(); i += 2) {
-        if (auto record = decode_record(words[i + 1].text)) { channel.syncing().paging->members[words[i].text] = std::move(*record); }
+        if (auto record = decode_record(words[i + 1].text)) { channel.need_syncing().paging->members[words[i].text] = std::move(*record); }
     }
     ++syncing_;
     const std::string& cursor = value.elements[0].text;
     if (cursor == "0") {
-        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync(), .read = {}};
+        Pending pending{.kind = Pending::Kind::reach, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync_id(), .read = {}};
         eval(std::move(pending), scripts::meta(), {"0", channel.wire(), "m"});
         return;
     }
-    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync(), .read = {}});
+    const Token token = draw({.kind = Pending::Kind::page, .wire = channel.wire(), .wires = {}, .looks = {}, .syncs = {}, .call = channel.sync_id(), .read = {}});
     redis_.command(token, index_, {"HSCAN", base_ + "pd:" + channel.wire(), cursor, "COUNT", "1000"}, now_, out_->actions);
 }
 
 // The pages lie somewhere between the first position and this one: exact once the chain has reached it.
 void Partition::on_reach(Channel& channel, const codec::resp::Value& value) {
     if (!channel.paging()) { return; }
-    Snapshot snapshot = std::move(*channel.syncing().paging);
-    channel.syncing().paging.reset();
+    Snapshot snapshot = std::move(*channel.need_syncing().paging);
+    channel.need_syncing().paging.reset();
     FieldReader in(value.elements.empty() ? std::string_view{} : std::string_view(value.elements[0].text));
     const bool same_epoch = in.text() == snapshot.position.epoch;
     const auto version = static_cast<std::uint64_t>(to_number(in.text()));
@@ -262,7 +263,7 @@ void Partition::on_reach(Channel& channel, const codec::resp::Value& value) {
         sync(channel);
         return;
     }
-    channel.syncing().must_reach = {snapshot.position.epoch, version};
+    channel.need_syncing().must_reach = {snapshot.position.epoch, version};
     catching_up_.insert(channel.wire());
     take_snapshot(channel, std::move(snapshot));
 }
@@ -276,13 +277,16 @@ void Partition::take_snapshot(Channel& channel, Snapshot snapshot) {
     channel.view.on_snapshot(std::move(snapshot), settings_, now(), changes);
     if (!channel.view.unconfirmed(1).empty()) { unconfirmed_.insert(channel.wire()); }
     if (lost_until_) { channel.view.on_loss(lost_since_, *lost_until_); }
+    if (channel.passing->timed_out) {        // Their removals were missed.
+        std::erase_if(*channel.passing->timed_out, [&](const std::string& user) { return !channel.view.in_redis(user); });
+    }
     tell_members(channel, std::move(changes));
     std::vector<Delta> buffer;
-    if (!channel.peek().syncing.peek().buffer.empty()) { buffer.swap(channel.syncing().buffer); }
-    const std::uint64_t sync_id = channel.sync();
+    if (!channel.peek().syncing.peek().buffer.empty()) { buffer.swap(channel.need_syncing().buffer); }
+    const std::uint64_t sync_id = channel.sync_id();
     for (Delta& delta : buffer) {
         on_delta(channel, delta);
-        if (channel.state == Channel::State::syncing && channel.sync() != sync_id) { return; }   // It broke again.
+        if (channel.state == Channel::State::syncing && channel.sync_id() != sync_id) { return; }   // It broke again.
     }
     try_live(channel);
 }
@@ -292,7 +296,7 @@ void Partition::try_live(Channel& channel) {
     if (channel.must_reach()) {
         const auto& [epoch, version] = *channel.must_reach();
         if (channel.view.epoch() != epoch || channel.view.version() < version) { return; }
-        channel.syncing().must_reach.reset();
+        channel.need_syncing().must_reach.reset();
         catching_up_.erase(channel.wire());
     }
     if (channel.listened && log_of(channel).size > 0 && !channel.chain) {
@@ -304,6 +308,12 @@ void Partition::try_live(Channel& channel) {
     channel.trim();
     if (channel.listened && !channel.told) { tell_listening(channel, false); }
     for (Own& own : channel.own) { tell_if_entered(channel, std::string(own.user.view()), own); }
+}
+
+bool Partition::end_timed_out(Channel& channel, const std::string& user) {
+    const bool was = channel.passing && channel.passing->timed_out && channel.passing->timed_out->erase(user) > 0;
+    if (was) { channel.trim(); }
+    return was;
 }
 
 void Partition::on_delta(Channel& channel, Delta& delta) {
@@ -323,11 +333,11 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
     const auto reaped = leases_.find(delta.iid);
     for (const Delta::Op& op : delta.ops) {
         if (op.kind == 'L') {
-            const bool late = !channel.peek().timed_out.peek().empty() && channel.passing->timed_out->erase(op.user) > 0;
-            if (late) { channel.trim(); }
+            const bool late = end_timed_out(channel, op.user);
             if (!foreign) { ++(late ? leaves_.timeout : leaves_.clean); }
             if (foreign && reaped != leases_.end() && reaped->second.reaping) { ++leaves_.node_down; }
         }
+        if (!foreign && op.kind == '-') { end_timed_out(channel, op.user); }   // Another node holds the user still.
         Own* found = channel.own.find(op.user);
         if (found == nullptr) { continue; }
         Own& own = *found;
@@ -354,8 +364,8 @@ void Partition::on_pushed(const std::string& wire, std::string_view payload) {
     if (auto* delta = std::get_if<Delta>(&*decoded)) {
         if (channel->state == Channel::State::subscribing) { return; }
         if (channel->state == Channel::State::syncing && !channel->must_reach()) {
-            channel->syncing().buffer.push_back(std::move(*delta));
-            if (channel->syncing().buffer.size() > kBufferMax) { sync(*channel); }
+            channel->need_syncing().buffer.push_back(std::move(*delta));
+            if (channel->need_syncing().buffer.size() > kBufferMax) { sync(*channel); }
         } else {
             on_delta(*channel, *delta);
         }

@@ -23,6 +23,7 @@ void Partition::register_lease() {
             own.acked = false;
             mark(*channel, own.user.view());
         }
+        channel->trim();
     }
     Flight flight{.kind = Flight::Kind::reg, .token = 0, .iid = iid_, .groups = {}, .args = {}, .sent = {}};
     flight.args = {iid_, settings_.address,

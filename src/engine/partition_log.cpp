@@ -86,7 +86,7 @@ void Partition::on(domain::Read& call, const std::string& wire) {
         Channel& channel = this->channel(wire, call.channel);
         if (log_of(channel).size == 0) { set_log(channel, call.log); }
         if (!channel.reads() && answer_from_kept(channel, call)) { return; }
-        channel.reading().next.push_back(std::move(call));
+        channel.need_reading().next.push_back(std::move(call));
         read_log(channel);
         return;
     }
@@ -103,7 +103,7 @@ bool Partition::log_in_doubt(const Channel& channel) const {
 // users have no notifications, and most who come back missed nothing.
 bool Partition::answer_from_chain(const std::string& wire, const domain::Read& read) {
     const Channel* channel = find(wire);
-    if (channel == nullptr || !channel->listened || !channel->chain || channel->reads() || channel->behind().log || log_in_doubt(*channel)) { return false; }
+    if (channel == nullptr || !channel->listened || !channel->chain || channel->reads() || channel->peek_behind().log || log_in_doubt(*channel)) { return false; }
     const LogEnd& chain = channel->chain;
     if (read.recover ? !read.since || !chain.is(*read.since) : read.since || chain.offset != 0) { return false; }
     tell(domain::ReadAnswer{read.call, domain::ReadResult{{}, chain.get(), 0}});
@@ -173,7 +173,7 @@ void Partition::on_announcement(Channel& channel, Announcement& announcement) {
         return;
     }
     if (!channel.chain || channel.reads()) {
-        auto& early = channel.reading().early;
+        auto& early = channel.need_reading().early;
         if (early.size() < kEarlyMax) { early.push_back(std::move(announcement)); }
         return;                              // Those that do not fit are found missing, and read.
     }
@@ -190,7 +190,7 @@ void Partition::on_announcement(Channel& channel, Announcement& announcement) {
                                      : back <= recent.size() && *(recent.end() - static_cast<std::ptrdiff_t>(back)) == hash64(announcement.message.id, kIdSeed);
         if (known) { return; }
     }
-    auto& early = channel.reading().early;
+    auto& early = channel.need_reading().early;
     if (early.size() < kEarlyMax) { early.push_back(std::move(announcement)); }
     read_log(channel);
 }
@@ -207,7 +207,7 @@ void Partition::deliver(Channel& channel, Message message, std::string except) {
         note_recent(channel);
         channel.chain.offset = message.offset;
         channel.chain.id = ShortText(message.id);
-        if (channel.reads()) { channel.reading().delivered.push_back(message); }
+        if (channel.reads()) { channel.need_reading().delivered.push_back(message); }
         if (auto& kept = channel.passing->kept) {
             kept->bytes += message.data.size() + sizeof message;
             if (kept->bytes > Kept::kBytesMax || kept->log.top().offset + 1 != message.offset) {
@@ -242,14 +242,14 @@ void Partition::broken(Channel& channel, std::optional<Position> top) {
     if (channel.passing) {
         channel.passing->recent = {};
         channel.passing->kept.reset();
-        if (channel.behind().log) { channel.passing->behind->log.reset(); }
+        if (channel.peek_behind().log) { channel.passing->behind->log.reset(); }
         channel.trim();
     }
     if (channel.told) { tell(domain::Broken{channel.ref(), channel.chain.told()}); }
 }
 
 void Partition::read_log(Channel& channel) {
-    Channel::Reading& reading = channel.reading();
+    Channel::Reading& reading = channel.need_reading();
     if (reading.under_way) {
         reading.again = true;
         return;
@@ -275,11 +275,11 @@ void Partition::read_log(Channel& channel) {
 
 void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
     const auto& words = value.elements;
-    channel.reading().under_way = false;
+    channel.need_reading().under_way = false;
     Position top{words[0].text, to_offset(words[1]), words[2].text};
     Entries entries = decode_entries(words[4], true);
     auto log = domain::History::restore(top, entries.before, entries.messages);
-    const std::vector<Message> since = std::exchange(channel.reading().delivered, {});
+    const std::vector<Message> since = std::exchange(channel.need_reading().delivered, {});
     if (channel.listened && channel.chain) {
         const Position chain = channel.chain.get();
         if (top.epoch == chain.epoch && top.offset >= chain.offset) {
@@ -291,7 +291,7 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
             }
         } else {
             // Overtaken by announcements, if its top is one of them; else another world.
-            const bool was_top = top == channel.reading().since;
+            const bool was_top = top == channel.need_reading().since;
             const auto same = [&](const Message& message) { return message.offset == top.offset && message.id == top.id; };
             const auto at = std::find_if(since.begin(), since.end(), same);
             if (top.epoch == chain.epoch && (was_top || at != since.end())) {
@@ -303,13 +303,13 @@ void Partition::on_log(Channel& channel, const codec::resp::Value& value) {
             }
         }
     }
-    if (channel.behind().log) { channel.passing->behind->log.reset(); }
+    if (channel.peek_behind().log) { channel.passing->behind->log.reset(); }
     const std::uint64_t acknowledged = to_offset(words[3]);
-    const std::vector<domain::Read> asked = std::exchange(channel.reading().asked, {});
+    const std::vector<domain::Read> asked = std::exchange(channel.need_reading().asked, {});
     if (!asked.empty()) { keep(channel, log, acknowledged); }
     for (const auto& read : asked) { answer(read, log, acknowledged); }
     replay_early(channel);
-    Channel::Reading& reading = channel.reading();
+    Channel::Reading& reading = channel.need_reading();
     std::erase_if(reading.next, [&](const domain::Read& read) { return answer_from_kept(channel, read); });
     if (reading.again || !reading.next.empty()) {
         reading.again = false;
@@ -344,7 +344,7 @@ void Partition::answer(const domain::Read& read, const domain::History& log, std
 // What came while nobody could say where it belongs.
 void Partition::replay_early(Channel& channel) {
     if (channel.peek().reading.peek().early.empty()) { return; }
-    std::vector<Announcement> early = std::exchange(channel.reading().early, {});
+    std::vector<Announcement> early = std::exchange(channel.need_reading().early, {});
     for (Announcement& announcement : early) {
         if (channel.chain && channel.chain.epoch == announcement.epoch && announcement.offset <= channel.chain.offset) { continue; }
         on_announcement(channel, announcement);
@@ -353,8 +353,8 @@ void Partition::replay_early(Channel& channel) {
 }
 
 void Partition::on_log_failed(Channel& channel, const std::string& reason) {
-    Channel::Reading& reading = channel.reading();
-    reading.under_way = false;
+    Channel::Reading& reading = channel.need_reading();
+    reading.under_way = reading.again = false;   // The looks below see to what it was to find.
     reading.delivered.clear();
     fail_reads(channel, reason);
     reading.early.clear();                   // The next look finds what is missing.
@@ -366,7 +366,7 @@ void Partition::on_log_failed(Channel& channel, const std::string& reason) {
 }
 
 void Partition::fail_reads(Channel& channel, const std::string& reason) {
-    for (const auto& read : std::exchange(channel.reading().asked, {})) {
+    for (const auto& read : std::exchange(channel.need_reading().asked, {})) {
         const Error error{ErrorCode::unavailable, "the engine is out of reach: " + reason};
         tell(domain::ReadAnswer{read.call, std::unexpected(domain::ReadAnswer::Refused{error, {}, 0, 1})});
     }

@@ -79,7 +79,7 @@ void Partition::on_members_position(Channel& channel, std::string_view epoch, st
     const std::uint64_t known = channel.view.version();
     const bool same_epoch = epoch == channel.view.epoch();
     const bool both_empty = epoch.empty() && channel.view.digest() == 0;
-    const auto behind = channel.behind().chain;
+    const auto behind = channel.peek_behind().chain;
     // Deltas may be on their way still: what the chain has not reached a moment later is lost.
     const bool ahead = same_epoch && version > known;
     const bool wrong = same_epoch && version == known && digest != channel.view.digest();
@@ -107,11 +107,11 @@ void Partition::on_members_position(Channel& channel, std::string_view epoch, st
 void Partition::on_log_look(Channel& channel, std::string_view epoch, std::uint64_t offset, std::string_view id) {
     if (!channel.chain || log_of(channel).size == 0) { return; }
     if (channel.chain.is(epoch, offset, id)) {
-        if (channel.behind().log) { channel.passing->behind->log.reset(); }
-    } else if (!channel.behind().log) {
+        if (channel.peek_behind().log) { channel.passing->behind->log.reset(); }
+    } else if (!channel.peek_behind().log) {
         channel.passing.need().behind.need().log = {now(), channel.chain.offset};
         log_looks_.owe();
-    } else if (channel.chain.offset == channel.behind().log->second) {
+    } else if (channel.chain.offset == channel.peek_behind().log->second) {
         read_log(channel);                   // The chain has not moved since.
     } else {
         channel.passing->behind->log = {now(), channel.chain.offset};

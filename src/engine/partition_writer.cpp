@@ -178,7 +178,7 @@ void Partition::run_out_lingers() {
         Channel& channel = *find(linger.second.first);
         Own& own = *channel.own.find(linger.second.second);
         own.lingering = false;
-        channel.passing.need().timed_out.need().insert(linger.second.second);
+        if (own.acked) { channel.passing.need().timed_out.need().insert(linger.second.second); }
         mark(channel, linger.second.second);
     }
 }

@@ -16,7 +16,7 @@ using testing::IsEmpty;
 // Calls that carry operations wait in `asked_`; everything else is answered at once.
 class PartitionWriter : public PartitionRig {
  protected:
-    PartitionWriter() : PartitionRig(settings()) {}
+    explicit PartitionWriter(ClusterSettings given = settings()) : PartitionRig(std::move(given)) {}
     static ClusterSettings settings() {
         ClusterSettings out = one_partition();
         out.operations_max = 4;
@@ -161,6 +161,57 @@ TEST_F(PartitionWriter, WhatWasSaidOfAnEarlierLingerDoesNotEndThisOne) {
     run();
     answer();
     EXPECT_THAT(asked(), IsEmpty());
+}
+
+class PartitionWriterOfShortLingers : public PartitionWriter {
+ protected:
+    PartitionWriterOfShortLingers() : PartitionWriter(short_lingers()) {}
+    static ClusterSettings short_lingers() {
+        ClusterSettings out = settings();
+        out.linger = 300ms;
+        return out;
+    }
+    void announce_of(const std::string& channel, const std::string& rest) { announce("st:{" + make_tags(1)[0] + "}:c:default/" + channel, rest); }
+};
+
+TEST_F(PartitionWriterOfShortLingers, WhoseLingerEndedBeforeRedisHeardOfItIsGoneLikeOthersLater) {
+    call(Listen{{0, "a"}, {.size = 0}});
+    enter("b", "bob");
+    enter("a", "ada");
+    cut_off("a", "ada");
+    pass(400ms);
+    answer();
+    EXPECT_THAT(asked(), IsEmpty());
+    enter("a", "ada");
+    answer();
+    announce_of("a", "P5:epoch1:10:1:t3:n.1J3:ada8:0:0:1:0:");
+    leave("a", "ada");
+    answer();
+    announce_of("a", "P5:epoch1:21:t1:u3:n.1L3:ada8:0:0:1:0:");
+    EXPECT_EQ(cluster_.leaves().clean, 1U);
+    EXPECT_EQ(cluster_.leaves().timeout, 0U);
+}
+
+// The others' `-` does not tell it; who comes and goes here later says farewell.
+TEST_F(PartitionWriterOfShortLingers, WhoIsStillElsewhereWhenTheLingerEndsIsGoneLikeOthersLater) {
+    pass(3s);                                // Nobody's linger ends while the node settles.
+    enter("a", "ada");
+    answer();
+    announce_of("a", "P5:epoch1:10:1:t3:n.1J3:ada8:0:0:1:0:");
+    cut_off("a", "ada");
+    answer();                                // That the user lingers.
+    pass(400ms);
+    EXPECT_THAT(asked(), ElementsAre("6: a -ada"));
+    answer();
+    announce_of("a", "P5:epoch1:21:t1:u3:n.1-3:ada8:0:0:1:0:");
+    enter("a", "ada");
+    answer();
+    announce_of("a", "P5:epoch1:31:u1:v3:n.1+3:ada8:0:0:1:0:");
+    leave("a", "ada");
+    answer();
+    announce_of("a", "P5:epoch1:41:v1:w3:n.1L3:ada8:0:0:1:0:");
+    EXPECT_EQ(cluster_.leaves().clean, 1U);
+    EXPECT_EQ(cluster_.leaves().timeout, 0U);
 }
 
 TEST_F(PartitionWriter, OfThousandsWhoAreCutOffOnlySomeAreSaidAtOnce) {
