@@ -1,11 +1,13 @@
 #pragma once
-// A list that is nearly always of one: the first lies in place, more of them in memory of their own.
+// A list that is nearly always of one: the first lies in place, more of them in memory of their own. As narrow as what is in it.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <type_traits>
+
+#include "base/check.h"
 
 namespace starling {
 
@@ -35,9 +37,9 @@ class Few {
 
     std::size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
-    T* begin() { return room_ == 1 ? &one_ : many_; }
+    T* begin() { return room_ == 0 ? &one_ : many(); }
     T* end() { return begin() + size_; }
-    const T* begin() const { return room_ == 1 ? &one_ : many_; }
+    const T* begin() const { return room_ == 0 ? &one_ : many(); }
     const T* end() const { return begin() + size_; }
     T& operator[](std::size_t at) { return begin()[at]; }
     const T& operator[](std::size_t at) const { return begin()[at]; }
@@ -45,7 +47,7 @@ class Few {
 
     void push_back(const T& value) {
         const T copy = value;                // It may be one of ours.
-        if (size_ == room_) { grow(); }
+        if (size_ == room()) { grow(); }
         begin()[size_++] = copy;
     }
     void pop_back() {
@@ -58,47 +60,54 @@ class Few {
     }
     template <typename Matches>
     void erase_if(Matches matches) {
-        size_ = static_cast<std::uint32_t>(std::remove_if(begin(), end(), matches) - begin());
+        size_ = static_cast<std::uint32_t>(std::remove_if(begin(), end(), matches) - begin()) & kSizeMax;
         if (size_ == 0) { release(); }
     }
 
  private:
+    static constexpr std::uint32_t kSizeMax = (1U << 27) - 1;
+
+    std::uint32_t room() const { return 1U << room_; }
+    T* many() const {
+        T* at = nullptr;
+        std::memcpy(&at, far_, sizeof at);
+        return at;
+    }
     void grow() {
-        T* more = std::allocator<T>().allocate(room_ * 2);
+        CHECK(size_ < kSizeMax);
+        T* more = std::allocator<T>().allocate(room() * 2);
         std::copy(begin(), end(), more);
-        const std::uint32_t size = size_, room = room_ * 2;
-        release();
-        many_ = more;
-        size_ = size;
-        room_ = room;
+        if (room_ > 0) { std::allocator<T>().deallocate(many(), room()); }
+        std::memcpy(far_, &more, sizeof more);
+        ++room_;
     }
     void release() {
-        if (room_ > 1) { std::allocator<T>().deallocate(many_, room_); }
+        if (room_ > 0) { std::allocator<T>().deallocate(many(), room()); }
         size_ = 0;
-        room_ = 1;
+        room_ = 0;
         one_ = T{};
     }
     void assign(const Few& other) {
         for (const T& value : other) { push_back(value); }
     }
     void take(Few& other) {
-        if (other.room_ == 1) {
+        if (other.room_ == 0) {
             one_ = other.one_;
         } else {
-            many_ = other.many_;
+            std::memcpy(far_, other.far_, sizeof far_);
         }
         size_ = other.size_;
         room_ = other.room_;
-        other.room_ = 1;
+        other.room_ = 0;
         other.size_ = 0;
         other.one_ = T{};
     }
 
-    std::uint32_t size_ = 0;
-    std::uint32_t room_ = 1;                 // 1: in place.
+    std::uint32_t size_ : 27 = 0;
+    std::uint32_t room_ : 5 = 0;             // Its logarithm; 0: in place.
     union {
         T one_ = T{};
-        T* many_;
+        char far_[sizeof(T*)];               // Where they are; unaligned.
     };
 };
 

@@ -159,7 +159,7 @@ void Shard::State::on(ResumeAskMail& ask) {
             for (const auto& subscription : live->subscriptions) {
                 if (subscription.granted == 0) { continue; }
                 answer.grants.push_back(
-                    {hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
+                    {hub[subscription.hub].ref.name, subscription.granted, live->expires_ms(subscription)});
             }
         }
     } else if (const EndedSession* record = ended.find(ask.old)) {
@@ -304,7 +304,7 @@ void Shard::State::end(Session& session, std::uint16_t code) {
             code != close_code::unauthenticated && code != close_code::forbidden && code != close_code::ended;
         for (const auto& subscription : session.subscriptions) {
             if (subscription.granted == 0) { continue; }
-            record.grants.push_back({hub[subscription.hub].ref.name, subscription.granted, subscription.expires_ms});
+            record.grants.push_back({hub[subscription.hub].ref.name, subscription.granted, session.expires_ms(subscription)});
         }
         ended.add(std::move(record));
         remove_from_user(session);

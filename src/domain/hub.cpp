@@ -50,6 +50,7 @@ void Shard::State::drop_subscription(Session& session, std::uint32_t tag) {
         if (session.subscriptions[i].tag != tag) { continue; }
         if (!session.subscriptions[i].joined) { --session.more.need().joins; }
         remove_entry(session.subscriptions[i]);
+        if (session.more) { session.more->expires_ms.erase(tag); }
         const std::uint32_t index = session.subscriptions[i].hub;
         session.subscriptions.erase(session.subscriptions.begin() + i);
         release_hub(index);
@@ -69,7 +70,11 @@ void Shard::State::on(JoinedMail& mail) {
         if (subscription.status == Subscription::Status::pending) {
             subscription.status = Subscription::Status::active;
         }
-        entries.push_back({mail.session, mail.tag, mail.watch, mail.presence_point});
+        HubEntry& entry = entries.emplace_back();
+        entry.session = mail.session;
+        entry.tag = mail.tag;
+        entry.watch = mail.watch;
+        entry.joined_at = HubEntry::mark_of(mail.presence_point);
         if (mail.text) { send(mail.session, mail.text, false); }
         pace(*session);
         session->trim();
@@ -134,18 +139,16 @@ void Shard::State::on(PresenceMail& mail) {
             if (mail.to_counters) { counters_fan.sessions.push_back(entry.session); }
             continue;
         }
+        const std::uint32_t joined_at = entry.joined_at;
+        entry.joined_at = 0;
         if (mail.to_lists) {
             lists.sessions.push_back(entry.session);
             continue;
         }
-        // The last group that is not newer than the entry's snapshot: the first one for older snapshots.
-        for (std::size_t i = mail.groups.size(); i-- > 0;) {
-            if (i != 0 && mail.groups[i].since > entry.presence_point) { continue; }
-            if (i == 0 || mail.groups[i].since == entry.presence_point) {
-                if (mail.groups[i].text) { fans[i].sessions.push_back(entry.session); }
-                break;
-            }
-        }
+        // The group of the entry's snapshot: the first one for those that are older than all of these changes.
+        std::size_t group = fans.size();
+        while (group > 1 && HubEntry::mark_of(mail.groups[group - 1].since) != joined_at) { --group; }
+        if (group > 0 && mail.groups[group - 1].text) { fans[group - 1].sessions.push_back(entry.session); }
     }
     const auto push = [this](Fanout& fan, SharedBytes text) {
         if (fan.sessions.empty()) { return; }

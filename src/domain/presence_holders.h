@@ -35,6 +35,7 @@ class PresenceHolders {
         bool entered = false;
         std::string_view key() const { return id.view(); }
     };
+    static_assert(sizeof(User) == 36);
     Sorted<User> users_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -62,12 +63,12 @@ struct Subscription {
     std::uint32_t hub = 0;                   // Index into Shard::State::hub.
     std::uint32_t entry = 0;                 // Index into HubChannel::entries while active or leaving.
     Status status = Status::pending;
-    bool joined = false;                     // Has a hub entry.
-    bool present = false;
-    bool sees = false;                       // Watches presence.
+    bool joined : 1 = false;                 // Has a hub entry.
+    bool present : 1 = false;
+    bool sees : 1 = false;                   // Watches presence.
     Rights granted = 0;                      // By a channel token, the application or the backend.
-    std::int64_t expires_ms = 0;             // Of a channel token; 0: none.
 };
+static_assert(sizeof(Subscription) == 16);
 
 // Commands for one channel that wait for the application's answer, in order.
 struct Waiting {
@@ -105,15 +106,22 @@ struct Session {
         std::optional<std::string> info;
         std::vector<ChannelGrant> channel_grants;
         std::vector<Waiting> waiting;
+        std::map<std::uint32_t, std::int64_t> expires_ms;   // Of subscriptions by a channel token, by tag.
         Strikes refused, bad;
         std::optional<Instant> drain_close;
         std::uint32_t reads = 0, joins = 0;      // Asked of homes and not answered; as large as recover_bytes each.
         bool paced = false;                      // So many that nothing more is read.
     };
     Apart<More> more;
+    // 0: as long as the subscription.
+    std::int64_t expires_ms(const Subscription& subscription) const {
+        const auto& all = more.peek().expires_ms;
+        const auto it = all.find(subscription.tag);
+        return it == all.end() ? 0 : it->second;
+    }
     void trim() {
         if (more && state == State::open && more->auto_channels.empty() && !more->info && more->channel_grants.empty() &&
-            more->waiting.empty() && more->refused.none() && more->bad.none() && !more->drain_close &&
+            more->waiting.empty() && more->expires_ms.empty() && more->refused.none() && more->bad.none() && !more->drain_close &&
             more->reads == 0 && more->joins == 0 && !more->paced) {
             more.reset();
         }
@@ -123,9 +131,11 @@ struct Session {
 struct HubEntry {
     SessionId session;
     std::uint32_t tag = 0;
-    Watch watch = Watch::none;
-    std::uint64_t presence_point = 0;
+    Watch watch : 2 = Watch::none;
+    std::uint32_t joined_at : 30 = 0;        // Of its snapshot, until presence is told once after it (mark_of); 0: before.
+    static std::uint32_t mark_of(std::uint64_t presence_point) { return static_cast<std::uint32_t>(presence_point % 0x3fffffff) + 1; }
 };
+static_assert(sizeof(HubEntry) == 16);
 struct HubChannel {
     ChannelRef ref;
     std::uint32_t partition = 0;

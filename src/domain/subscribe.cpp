@@ -70,10 +70,10 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
     const ChannelRef ref{session.app, channel};
     Subscription subscription{.tag = ++tags, .hub = hub_channel(ref), .present = command.present};
     subscription.granted = grant.rights;
-    subscription.expires_ms = grant.expires_ms;
     ++hub[subscription.hub].references;
-    if (subscription.expires_ms != 0) {
-        wake_session(session, now.instant + (subscription.expires_ms - now.wall_ms) * 1ms);
+    if (grant.expires_ms != 0) {
+        session.more.need().expires_ms[subscription.tag] = grant.expires_ms;
+        wake_session(session, now.instant + (grant.expires_ms - now.wall_ms) * 1ms);
     }
     SubscribeMail join{.session = ref_of(session), .tag = subscription.tag, .channel = ref};
     join.user_id = session.user_id;
@@ -139,9 +139,10 @@ void Shard::State::unsubscribe(Session& session, Subscription& subscription, End
 void Shard::State::recheck(Session& session) {
     for (auto& subscription : session.subscriptions) {
         if (subscription.status == Subscription::Status::leaving) { continue; }
-        if (subscription.expires_ms != 0 && subscription.expires_ms <= now.wall_ms) {
+        const std::int64_t end = session.expires_ms(subscription);
+        if (end != 0 && end <= now.wall_ms) {
             subscription.granted = 0;
-            subscription.expires_ms = 0;
+            session.more->expires_ms.erase(subscription.tag);
         }
         const Rights allowed = rights(session, hub[subscription.hub].ref.name);
         const bool presence = subscription.present || subscription.sees;

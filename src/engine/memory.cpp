@@ -65,10 +65,10 @@ struct Memory::Held {
 };
 
 struct Memory::Channel {
-    ChannelRef ref;
-    static constexpr std::uint32_t kFree = 0xffffffff;
-    std::uint32_t slot = kFree;
-    bool listening = false;
+    ShortText name;                          // Empty: this place is free.
+    std::uint32_t app = 0;
+    std::uint32_t slot : 31 = 0;
+    bool listening : 1 = false;
     SharedBytes epoch;                       // Of its log, once that was asked for.
     std::unique_ptr<History> log;            // Once something was kept: most channels of users never have one.
     std::uint64_t acknowledged = 0;
@@ -79,7 +79,8 @@ struct Memory::Channel {
     };
     std::unique_ptr<Presence> presence;      // While it has members.
     Instant scheduled = Instant::max();
-    bool used() const { return slot != kFree; }
+    ChannelRef ref() const { return {app, std::string(name.view())}; }
+    bool is(const ChannelRef& other) const { return app == other.app && name == other.name; }
 };
 
 Memory::Memory(Duration linger, std::uint64_t seed) : linger_(linger), rng_(seed), epoch_(rng_.word(10)) {}
@@ -93,10 +94,11 @@ void Memory::on_call(EngineCall& call, Now now, Output& out) {
 
 Memory::Channel& Memory::channel(const ChannelRef& ref) {
     const std::uint64_t hash = hash_of(ref);
-    if (const auto found = index_.find(hash, [&](std::uint32_t at) { return slots_[at].ref == ref; })) { return slots_[*found]; }
+    if (const auto found = index_.find(hash, [&](std::uint32_t at) { return slots_[at].is(ref); })) { return slots_[*found]; }
     const std::uint32_t slot = slots_.take();
     Channel& channel = slots_[slot];
-    channel.ref = ref;
+    channel.name = ShortText(ref.name);
+    channel.app = ref.app;
     channel.slot = slot;
     index_.insert(hash, slot);
     if (records_.empty()) { return channel; }
@@ -156,11 +158,11 @@ void Memory::settle(Channel& channel) {
 void Memory::forget(Channel& channel) {
     if (channel.log) {
         const Instant until = now_.instant + kRememberPositions;
-        records_[key_of(channel.ref)] = {channel.log->top(), channel.acknowledged, until};
-        records_due_.emplace_back(until, key_of(channel.ref));
+        records_[key_of(channel.ref())] = {channel.log->top(), channel.acknowledged, until};
+        records_due_.emplace_back(until, key_of(channel.ref()));
     }
     const std::uint32_t slot = channel.slot;
-    index_.erase(hash_of(channel.ref), slot);
+    index_.erase(hash_of(channel.ref()), slot);
     channel = Channel{};
     slots_.give_back(slot);
 }
@@ -179,7 +181,7 @@ void Memory::on_deadline(Now now, Output& out) {
     while (!due_.empty() && due_.top().at <= now.instant) {
         const Due due = due_.top();
         due_.pop();
-        if (!slots_[due.slot].used() || due.at < slots_[due.slot].scheduled) { continue; }   // Of an earlier channel here.
+        if (slots_[due.slot].name.empty() || due.at < slots_[due.slot].scheduled) { continue; }   // Of an earlier channel here.
         Channel& channel = slots_[due.slot];
         channel.scheduled = Instant::max();
         MembersChanged changed;
@@ -190,7 +192,7 @@ void Memory::on_deadline(Now now, Output& out) {
             ++leaves_.timeout;
         }
         if (!changed.leaves.empty() && channel.listening) {
-            changed.channel = channel.ref;
+            changed.channel = channel.ref();
             out.events.emplace_back(std::move(changed));
         }
         settle(channel);
@@ -209,10 +211,10 @@ void Memory::on(Listen& call) {
     Channel& channel = this->channel(call.channel);
     channel.listening = true;
     log_of(channel, call.log);
-    Listening listening{.channel = channel.ref};
+    Listening listening{.channel = channel.ref()};
     if (call.log.size > 0) { listening.top = top_of(channel); }
     out_->events.emplace_back(std::move(listening));
-    MembersChanged members{.channel = channel.ref};
+    MembersChanged members{.channel = channel.ref()};
     if (channel.presence) {
         for (const Held& held : channel.presence->members) { members.joins.push_back(held.member()); }
     }
@@ -245,9 +247,9 @@ void Memory::on(Publish& call) {
         }
         const Message& kept = log->append(std::move(call.message), call.log, now_.instant);
         result.position = log->top();
-        if (channel.listening) { out_->events.emplace_back(Delivered{channel.ref, kept, std::move(call.except)}); }
+        if (channel.listening) { out_->events.emplace_back(Delivered{channel.ref(), kept, std::move(call.except)}); }
     } else if (channel.listening) {
-        out_->events.emplace_back(Delivered{channel.ref, std::move(call.message), std::move(call.except)});
+        out_->events.emplace_back(Delivered{channel.ref(), std::move(call.message), std::move(call.except)});
     }
     if (call.key) {
         if (!channel.keys) { channel.keys = std::make_unique<KeyedResults>(); }
@@ -286,7 +288,7 @@ void Memory::on(Erase& call) {
         channel.epoch = SharedBytes(rng_.word(10));
         channel.log = std::make_unique<History>(std::string(channel.epoch.view()));
         channel.keys.reset();
-        if (channel.listening) { out_->events.emplace_back(Broken{channel.ref, channel.log->top()}); }
+        if (channel.listening) { out_->events.emplace_back(Broken{channel.ref(), channel.log->top()}); }
     }
     out_->events.emplace_back(Erased{call.call, {}});
     settle(channel);
@@ -298,7 +300,7 @@ void Memory::on(Acknowledge& call) {
     if (call.offset <= newest && call.offset > channel.acknowledged) {
         channel.acknowledged = call.offset;
         if (channel.listening) {
-            out_->events.emplace_back(AcknowledgedElsewhere{channel.ref, call.offset, std::move(call.except)});
+            out_->events.emplace_back(AcknowledgedElsewhere{channel.ref(), call.offset, std::move(call.except)});
         }
     }
     out_->events.emplace_back(Acknowledged{call.call, newest, {}});
@@ -307,7 +309,7 @@ void Memory::on(Acknowledge& call) {
 
 void Memory::on(Enter& call) {
     Channel& channel = this->channel(call.channel);
-    MembersChanged changed{.channel = channel.ref};
+    MembersChanged changed{.channel = channel.ref()};
     if (!channel.presence) { channel.presence = std::make_unique<Channel::Presence>(); }
     Held fresh;
     fresh.user = ShortText(call.user_id);
@@ -325,7 +327,7 @@ void Memory::on(Enter& call) {
     }
     const bool told = !changed.joins.empty() || !changed.updates.empty();
     if (told && channel.listening) { out_->events.emplace_back(std::move(changed)); }
-    out_->events.emplace_back(Entered{channel.ref, std::move(call.user_id)});
+    out_->events.emplace_back(Entered{channel.ref(), std::move(call.user_id)});
 }
 
 void Memory::remove(Channel& channel, const std::string& user) {
@@ -348,7 +350,7 @@ void Memory::on(Exit& call) {
         if (call.how == Departure::clean || linger_ == 0s) {
             remove(channel, call.user_id);
             ++(call.how == Departure::clean ? leaves_.clean : leaves_.timeout);
-            MembersChanged changed{.channel = channel.ref};
+            MembersChanged changed{.channel = channel.ref()};
             changed.leaves.push_back(std::move(call.user_id));
             if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
         } else if (!held->lingers()) {
@@ -363,7 +365,7 @@ void Memory::on(Update& call) {
     Channel& channel = this->channel(call.channel);
     Held* held = held_of(channel, call.user_id);
     if (held != nullptr && held->set(call.data)) {
-        MembersChanged changed{.channel = channel.ref};
+        MembersChanged changed{.channel = channel.ref()};
         changed.updates.push_back(held->member());
         if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
     }
