@@ -101,7 +101,7 @@ struct Run {
 };
 
 bool connect_all(Run& run) {
-    const std::uint64_t memory = run.servers.pss();
+    const std::uint64_t memory = run.servers.anonymous_pss();
     const std::uint64_t kernel = kernel_socket_bytes();
     const double cpu = run.servers.cpu(), redis = run.servers.redis_cpu();
     const std::uint64_t begin = monotonic_ns();
@@ -124,7 +124,7 @@ bool connect_all(Run& run) {
         std::this_thread::sleep_for(3s);
         run.figures.emplace_back("idle_cpu_ms_per_s", (run.servers.cpu() - before) / 3 * 1e3);
     }
-    run.figures.emplace_back("pss_bytes", (static_cast<double>(run.servers.pss()) - static_cast<double>(memory)) / count);
+    run.figures.emplace_back("pss_bytes", (static_cast<double>(run.servers.anonymous_pss()) - static_cast<double>(memory)) / count);
     run.figures.emplace_back("kernel_bytes_both_ends", (static_cast<double>(kernel_socket_bytes()) - static_cast<double>(kernel)) / count);
     return true;
 }

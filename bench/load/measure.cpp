@@ -77,15 +77,23 @@ double cpu_seconds(pid_t process) {
     return nanoseconds / 1e9;
 }
 
-std::uint64_t pss_bytes(pid_t process) {
+namespace {
+
+std::uint64_t of_smaps(pid_t process, std::string_view field) {
     std::uint64_t bytes = 0;
+    const std::string line = fmt::format("\n{}:", field);
     for (const pid_t each : family_of(process)) {
         const std::string text = read_file(fmt::format("/proc/{}/smaps_rollup", each));
-        const std::size_t at = text.find("\nPss:");
-        if (at != std::string::npos) { bytes += std::stoull(text.substr(at + 5)) * 1024; }
+        const std::size_t at = text.find(line);
+        if (at != std::string::npos) { bytes += std::stoull(text.substr(at + line.size())) * 1024; }
     }
     return bytes;
 }
+
+}  // namespace
+
+std::uint64_t pss_bytes(pid_t process) { return of_smaps(process, "Pss"); }
+std::uint64_t anonymous_pss_bytes(pid_t process) { return of_smaps(process, "Pss_Anon"); }
 
 std::uint64_t kernel_socket_bytes() {
     static constexpr std::string_view kCaches[] = {"TCP", "sock_inode_cache", "filp", "dentry", "eventpoll_epi",

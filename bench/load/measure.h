@@ -11,7 +11,9 @@ namespace starling::bench {
 
 // Of the process and all that it started, but not a Redis that a peer brings along.
 double cpu_seconds(pid_t process);           // Of all threads, by the scheduler's own clock.
-std::uint64_t pss_bytes(pid_t process);      // Proportional memory in user space.
+std::uint64_t pss_bytes(pid_t process);      // Proportional memory in user space ...
+// ... and of it heap and stacks: the rest is of programs and libraries, and its share moves with every other process.
+std::uint64_t anonymous_pss_bytes(pid_t process);
 // Bytes of the kernel's objects for sockets, files and epoll, of the whole machine; 0: not readable.
 std::uint64_t kernel_socket_bytes();
 

@@ -27,9 +27,9 @@ double Servers::cpu() const {
     return std::accumulate(nodes_.begin(), nodes_.end(), 0.0, [](double sum, const auto& node) { return sum + cpu_seconds(node->process()); });
 }
 
-std::uint64_t Servers::pss() const {
+std::uint64_t Servers::anonymous_pss() const {
     return std::accumulate(nodes_.begin(), nodes_.end(), std::uint64_t{0},
-                           [](std::uint64_t sum, const auto& node) { return sum + pss_bytes(node->process()); });
+                           [](std::uint64_t sum, const auto& node) { return sum + anonymous_pss_bytes(node->process()); });
 }
 
 }  // namespace starling::bench

@@ -21,7 +21,7 @@ class Servers {
     bool absent() const { return absent_; }
 
     double cpu() const;                      // Of all nodes, in seconds, without Redis.
-    std::uint64_t pss() const;
+    std::uint64_t anonymous_pss() const;
     double redis_cpu() const { return redis_ ? redis_->cpu() : 0; }
 
  private:
