@@ -47,6 +47,7 @@ class Few {
 
     void push_back(const T& value) {
         const T copy = value;                // It may be one of ours.
+        CHECK(size_ < kSizeMax);
         if (size_ == room()) { grow(); }
         begin()[size_++] = copy;
     }
@@ -74,7 +75,6 @@ class Few {
         return at;
     }
     void grow() {
-        CHECK(size_ < kSizeMax);
         T* more = std::allocator<T>().allocate(room() * 2);
         std::copy(begin(), end(), more);
         if (room_ > 0) { std::allocator<T>().deallocate(many(), room()); }

@@ -50,7 +50,7 @@ void Shard::State::drop_subscription(Session& session, std::uint32_t tag) {
         if (session.subscriptions[i].tag != tag) { continue; }
         if (!session.subscriptions[i].joined) { --session.more.need().joins; }
         remove_entry(session.subscriptions[i]);
-        if (session.more) { session.more->expires_ms.erase(tag); }
+        session.forget_end(tag);
         const std::uint32_t index = session.subscriptions[i].hub;
         session.subscriptions.erase(session.subscriptions.begin() + i);
         release_hub(index);
@@ -140,13 +140,13 @@ void Shard::State::on(PresenceMail& mail) {
             continue;
         }
         const std::uint32_t joined_at = entry.joined_at;
-        entry.joined_at = 0;
+        if (joined_at != 0) { entry.joined_at = 0; }
         if (mail.to_lists) {
             lists.sessions.push_back(entry.session);
             continue;
         }
         // The group of the entry's snapshot: the first one for those that are older than all of these changes.
-        std::size_t group = fans.size();
+        std::size_t group = joined_at == 0 ? std::min<std::size_t>(1, fans.size()) : fans.size();
         while (group > 1 && HubEntry::mark_of(mail.groups[group - 1].since) != joined_at) { --group; }
         if (group > 0 && mail.groups[group - 1].text) { fans[group - 1].sessions.push_back(entry.session); }
     }

@@ -95,6 +95,16 @@ struct Session {
     Few<Subscription> subscriptions;
     TokenBucket bucket;
 
+    // When the channel token of a subscription ends, by its tag; absent: it holds as long as the subscription.
+    Apart<std::map<std::uint32_t, std::int64_t>> ends_ms;
+    std::int64_t expires_ms(const Subscription& subscription) const {
+        const auto it = ends_ms.peek().find(subscription.tag);
+        return it == ends_ms.peek().end() ? 0 : it->second;
+    }
+    void forget_end(std::uint32_t tag) {
+        if (ends_ms && ends_ms->erase(tag) > 0 && ends_ms->empty()) { ends_ms.reset(); }
+    }
+
     // What a session has on its way in and in rare hours, and is without in between.
     struct More {
         bool resumed = false;
@@ -106,22 +116,15 @@ struct Session {
         std::optional<std::string> info;
         std::vector<ChannelGrant> channel_grants;
         std::vector<Waiting> waiting;
-        std::map<std::uint32_t, std::int64_t> expires_ms;   // Of subscriptions by a channel token, by tag.
         Strikes refused, bad;
         std::optional<Instant> drain_close;
         std::uint32_t reads = 0, joins = 0;      // Asked of homes and not answered; as large as recover_bytes each.
         bool paced = false;                      // So many that nothing more is read.
     };
     Apart<More> more;
-    // 0: as long as the subscription.
-    std::int64_t expires_ms(const Subscription& subscription) const {
-        const auto& all = more.peek().expires_ms;
-        const auto it = all.find(subscription.tag);
-        return it == all.end() ? 0 : it->second;
-    }
     void trim() {
         if (more && state == State::open && more->auto_channels.empty() && !more->info && more->channel_grants.empty() &&
-            more->waiting.empty() && more->expires_ms.empty() && more->refused.none() && more->bad.none() && !more->drain_close &&
+            more->waiting.empty() && more->refused.none() && more->bad.none() && !more->drain_close &&
             more->reads == 0 && more->joins == 0 && !more->paced) {
             more.reset();
         }

@@ -72,7 +72,7 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
     subscription.granted = grant.rights;
     ++hub[subscription.hub].references;
     if (grant.expires_ms != 0) {
-        session.more.need().expires_ms[subscription.tag] = grant.expires_ms;
+        session.ends_ms.need()[subscription.tag] = grant.expires_ms;
         wake_session(session, now.instant + (grant.expires_ms - now.wall_ms) * 1ms);
     }
     SubscribeMail join{.session = ref_of(session), .tag = subscription.tag, .channel = ref};
@@ -142,7 +142,7 @@ void Shard::State::recheck(Session& session) {
         const std::int64_t end = session.expires_ms(subscription);
         if (end != 0 && end <= now.wall_ms) {
             subscription.granted = 0;
-            session.more->expires_ms.erase(subscription.tag);
+            session.forget_end(subscription.tag);
         }
         const Rights allowed = rights(session, hub[subscription.hub].ref.name);
         const bool presence = subscription.present || subscription.sees;

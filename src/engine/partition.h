@@ -85,6 +85,7 @@ class Partition {
         bool stated : 1 = false;             // Redis had it once: its record is the view's.
         bool linger_unsaid : 1 = false;      // Stands in unsaid_; ...
         bool linger_due : 1 = false;         // ... goes with the next call.
+        bool timed_out : 1 = false;          // The linger is over; nothing was said of it yet.
         struct Rare {
             // R6. Where the chain stood when the last connection said farewell, and where Redis noted that the user lingers here.
             std::optional<std::pair<std::string, std::uint64_t>> farewell, lingers_since;
@@ -133,7 +134,7 @@ class Partition {
             Apart<Syncing> syncing;
             Apart<Behind> behind;
             Apart<Names> dirty;              // Users with something to say to Redis.
-            Apart<Names> timed_out;          // Their linger is over; their removal is on its way.
+            Apart<Names> timed_out;          // Their linger is over, and their removal is on its way.
             Apart<Reading> reading;
             Apart<Kept> kept;
             Instant view_due = Instant::max();   // Not later than the view's own deadline.

@@ -337,7 +337,8 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
             if (!foreign) { ++(late ? leaves_.timeout : leaves_.clean); }
             if (foreign && reaped != leases_.end() && reaped->second.reaping) { ++leaves_.node_down; }
         }
-        if (!foreign && op.kind == '-') { end_timed_out(channel, op.user); }   // Another node holds the user still.
+        // Another node holds the user still, or this one again.
+        if (!foreign && (op.kind == '-' || op.kind == '+' || op.kind == 'J')) { end_timed_out(channel, op.user); }
         Own* found = channel.own.find(op.user);
         if (found == nullptr) { continue; }
         Own& own = *found;

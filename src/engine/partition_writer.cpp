@@ -27,7 +27,7 @@ void Partition::on(domain::Enter& call, const std::string& wire) {
     const bool back = own.lingering;
     if (back) { lingers_.erase({own.lingers_until, {wire, call.user_id}}); }
     own.held = true;
-    own.lingering = own.linger_due = false;
+    own.lingering = own.linger_due = own.timed_out = false;
     if (own.rare) {
         own.rare->farewell.reset();
         own.rare->lingers_since.reset();
@@ -178,7 +178,9 @@ void Partition::run_out_lingers() {
         Channel& channel = *find(linger.second.first);
         Own& own = *channel.own.find(linger.second.second);
         own.lingering = false;
-        if (own.acked) { channel.passing.need().timed_out.need().insert(linger.second.second); }
+        own.timed_out = true;
+        // Redis may have it of an incarnation before, which is ended.
+        if (own.stated && !own.acked) { channel.passing.need().timed_out.need().insert(linger.second.second); }
         mark(channel, linger.second.second);
     }
 }
@@ -220,6 +222,8 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     } else if (!own.wanted() && own.acked) {
         const auto& farewell = own.rare.peek().farewell;
         op.kind = farewell ? 'c' : '-';
+        if (own.timed_out) { channel.passing.need().timed_out.need().insert(user); }
+        own.timed_out = false;
         if (farewell && farewell->first == channel.view.epoch()) { version = std::to_string(farewell->second); }
     } else {
         return {};

@@ -214,6 +214,29 @@ TEST_F(PartitionWriterOfShortLingers, WhoIsStillElsewhereWhenTheLingerEndsIsGone
     EXPECT_EQ(cluster_.leaves().timeout, 0U);
 }
 
+TEST_F(PartitionWriterOfShortLingers, WhoIsBackBeforeTheRemovalWasWrittenIsGoneLikeOthersLater) {
+    pass(3s);
+    call(Listen{{0, "z"}, {.size = 0}});
+    enter("z", "ada");
+    answer();
+    announce_of("z", "P5:epoch1:10:1:t3:n.1J3:ada8:0:0:1:0:");
+    cut_off("z", "ada");
+    answer();
+    enter("b", "bob");
+    for (const char* user : {"u1", "u2", "u3", "u4"}) { enter("c", user); }
+    pass(400ms);
+    answer();
+    EXPECT_THAT(asked(), ElementsAre(testing::EndsWith(" c +u1 +u2 +u3 +u4")));   // No room for `z -ada`.
+    enter("z", "ada");
+    answer();
+    EXPECT_THAT(asked(), IsEmpty());
+    leave("z", "ada");
+    answer();
+    announce_of("z", "P5:epoch1:21:t1:u3:n.1L3:ada8:0:0:1:0:");
+    EXPECT_EQ(cluster_.leaves().clean, 1U);
+    EXPECT_EQ(cluster_.leaves().timeout, 0U);
+}
+
 TEST_F(PartitionWriter, OfThousandsWhoAreCutOffOnlySomeAreSaidAtOnce) {
     for (int i = 10; i < 40; ++i) { enter("a", "u" + std::to_string(i)); }
     while (!asked().empty()) { answer(); }
