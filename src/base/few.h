@@ -66,16 +66,21 @@ class Few {
     }
 
  private:
-    static constexpr std::uint32_t kSizeMax = (1U << 27) - 1;
+    static constexpr std::uint32_t kSizeMax = (1U << 26) - 1;
 
-    std::uint32_t room() const { return 1U << room_; }
+    // 1, 2, 3, 4, 6, 8, 12, 16, 24 ...
+    static constexpr std::uint32_t room_of(std::uint32_t step) {
+        if (step == 0) { return 1; }
+        return step % 2 == 1 ? 1U << (step / 2 + 1) : 3U << (step / 2 - 1);
+    }
+    std::uint32_t room() const { return room_of(room_); }
     T* many() const {
         T* at = nullptr;
         std::memcpy(&at, far_, sizeof at);
         return at;
     }
     void grow() {
-        T* more = std::allocator<T>().allocate(room() * 2);
+        T* more = std::allocator<T>().allocate(room_of(room_ + 1U));
         std::copy(begin(), end(), more);
         if (room_ > 0) { std::allocator<T>().deallocate(many(), room()); }
         std::memcpy(far_, &more, sizeof more);
@@ -103,8 +108,8 @@ class Few {
         other.one_ = T{};
     }
 
-    std::uint32_t size_ : 27 = 0;
-    std::uint32_t room_ : 5 = 0;             // Its logarithm; 0: in place.
+    std::uint32_t size_ : 26 = 0;
+    std::uint32_t room_ : 6 = 0;             // A step of room_of(); 0: in place.
     union {
         T one_ = T{};
         char far_[sizeof(T*)];               // Where they are; unaligned.

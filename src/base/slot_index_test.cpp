@@ -66,5 +66,24 @@ TEST(Few, HoldsOneInPlaceAndManyElsewhere) {
     EXPECT_EQ(std::vector<int>(moved.begin(), moved.end()), std::vector<int>{9});
 }
 
+TEST(Few, KeepsAllOfThemHoweverManyComeAndGo) {
+    Few<int> few;
+    for (int i = 0; i < 100; ++i) {
+        few.push_back(i);
+        ASSERT_EQ(few.size(), static_cast<std::size_t>(i) + 1);
+        for (int k = 0; k <= i; ++k) { ASSERT_EQ(few[static_cast<std::size_t>(k)], k); }
+    }
+    Few<int> copy = few;
+    for (int i = 99; i >= 0; --i) {
+        ASSERT_EQ(few.back(), i);
+        few.pop_back();
+    }
+    EXPECT_TRUE(few.empty());
+    few.push_back(7);
+    EXPECT_EQ(few[0], 7);
+    EXPECT_EQ(copy.size(), 100U);
+    EXPECT_EQ(copy[99], 99);
+}
+
 }  // namespace
 }  // namespace starling

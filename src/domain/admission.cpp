@@ -32,7 +32,7 @@ void Shard::State::refuse_attaching(UserHome& home, SessionRef session) {
     refused.refused = Error{ErrorCode::limit_exceeded,
                             "user: connections_per_user is " + std::to_string(settings->connections_per_user)};
     mail(session.shard, std::move(refused));
-    const ChannelRef ref = home.ref;
+    const ChannelRef ref = home.ref();
     drop_attaching(home, session);
     let_go(ref);
 }

@@ -195,7 +195,7 @@ void Shard::State::on(AskMail& asked) {
             backend::ConnectionInfo info{connection_id(ref_of(session)), self.node_id, session.connected_at, {}};
             for (const auto& subscription : session.subscriptions) {
                 if (subscription.status == Subscription::Status::active) {
-                    info.channels.push_back(hub[subscription.hub].ref.name);
+                    info.channels.push_back(std::string(hub[subscription.hub].name.view()));
                 }
             }
             answer.connections.push_back(std::move(info));

@@ -147,8 +147,8 @@ std::vector<backend::ChannelInfo> Shard::State::channel_rows(std::uint32_t app, 
         return ref.app == app && ref.name.starts_with(list.prefix) && (after.empty() || ref.name > after);
     };
     for (const auto& channel : hub) {
-        if (channel.references == 0 || channel.entries.empty() || !wanted(channel.ref)) { continue; }
-        rows.push_back({channel.ref.name, channel.entries.size(), 0});
+        if (channel.references == 0 || channel.entries.empty() || !wanted(channel.ref())) { continue; }
+        rows.push_back({std::string(channel.name.view()), channel.entries.size(), 0});
     }
     for (const auto& channel : homes) {
         if (!channel || channel->view.count() == 0 || !wanted(channel->ref)) { continue; }

@@ -143,7 +143,7 @@ void Shard::State::fail(Session& session, native::RequestId request, ErrorCode c
 Rights Shard::State::rights(const Session& session, std::string_view channel) const {
     Rights granted = 0;
     for (const auto& subscription : session.subscriptions) {
-        if (subscription.status != Subscription::Status::leaving && hub[subscription.hub].ref.name == channel) {
+        if (subscription.status != Subscription::Status::leaving && hub[subscription.hub].name == channel) {
             granted |= subscription.granted;
         }
     }
@@ -164,7 +164,7 @@ Shard::State::Permission Shard::State::require(Session& session, std::string_vie
         return Permission::refused;
     }
     AuthorizeRequest ask{.session = id_of(session), .ticket = ++tickets, .url = rules.authorize_url, .body = "{\"userId\":"};
-    codec::json::append_string(ask.body, session.user_id);
+    codec::json::append_string(ask.body, session.user.view());
     ask.body += ",\"connectionId\":";
     codec::json::append_string(ask.body, connection_id(ref_of(session)));
     ask.body += ",\"channel\":";
@@ -221,7 +221,7 @@ void Shard::on_authorized(SessionId id, std::uint64_t ticket, bool allow, std::o
 
 Subscription* Shard::State::find_subscription(Session& session, std::string_view channel) {
     for (auto& subscription : session.subscriptions) {
-        if (subscription.status != Subscription::Status::leaving && hub[subscription.hub].ref.name == channel) {
+        if (subscription.status != Subscription::Status::leaving && hub[subscription.hub].name == channel) {
             return &subscription;
         }
     }
@@ -241,8 +241,8 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
         return;
     }
     if (auto* command = std::get_if<native::NotificationAck>(&request.command)) {
-        mail(home_of_user(session.app, session.user_id),
-             AckMail{ref, session.app, session.user_id, command->offset, request_id});
+        mail(home_of_user(session.app, session.user.view()),
+             AckMail{ref, session.app, session.user_id(), command->offset, request_id});
         return;
     }
     const ChannelRef channel{session.app, std::string(channel_of(request.command))};
@@ -264,11 +264,11 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
     if (auto* command = std::get_if<native::Publish>(&request.command)) {
         if (require(session, channel.name, Right::publish, request, waiting) != Permission::granted) { return; }
         PublishMail publish_mail{.channel = channel, .session = ref, .request = request_id};
-        publish_mail.key_owner = session.user_id;
+        publish_mail.key_owner = session.user_id();
         publish_mail.message = {.id = message_id(),
                                 .event = std::move(command->event),
                                 .data = std::move(command->data),
-                                .user_id = session.user_id,
+                                .user_id = session.user_id(),
                                 .conflate_key = std::move(command->conflate_key),
                                 .time = now.wall_ms};
         publish_mail.key = std::move(command->key);
@@ -282,7 +282,7 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
             return;
         }
         if (require(session, channel.name, Right::typing, request, waiting) != Permission::granted) { return; }
-        mail(target, TypingMail{channel, ref, session.user_id, command->active, request_id});
+        mail(target, TypingMail{channel, ref, session.user_id(), command->active, request_id});
         return;
     }
     if (auto* command = std::get_if<native::PresenceUpdate>(&request.command)) {
@@ -290,7 +290,7 @@ void Shard::State::run(Session& session, native::Request request, Waiting* waiti
             fail(session, request_id, ErrorCode::not_present, "channel: this connection is not present", channel.name);
             return;
         }
-        mail(target, PresenceUpdateMail{channel, ref, session.user_id, std::move(command->data), request_id});
+        mail(target, PresenceUpdateMail{channel, ref, session.user_id(), std::move(command->data), request_id});
         return;
     }
     if (std::holds_alternative<native::PresenceGet>(request.command)) {

@@ -105,13 +105,13 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
             refuse(session, claims.error(), close_code::unauthenticated, request);
             return;
         }
-        session.user_id = claims->sub;
+        session.user = ShortText(claims->sub);
         apply_claims(session, *claims);
     } else if (!settings->development) {
         refuse(session, {ErrorCode::unauthenticated, "token: is missing"}, close_code::unauthenticated, request);
         return;
     } else {
-        session.user_id = command.user ? *command.user : "guest-" + rng.word(6);
+        session.user = ShortText(command.user ? *command.user : "guest-" + rng.word(6));
     }
     session.more.need().connect_id = request;
     session.more.need().notifications = std::move(command.notifications);
@@ -122,15 +122,15 @@ void Shard::State::connect(Session& session, native::RequestId request, native::
     if (!old) {
         attach(session);
     } else if (const auto here = parse_connection_id(*old)) {
-        mail(here->shard, ResumeAskMail{ref_of(session), 0, here->id, session.app, session.user_id});
+        mail(here->shard, ResumeAskMail{ref_of(session), 0, here->id, session.app, session.user_id()});
     } else {
-        mail(0, ConsultMail{.session = ref_of(session), .app = session.app, .ask = control::ResumeFrom{*old, session.user_id}});
+        mail(0, ConsultMail{.session = ref_of(session), .app = session.app, .ask = control::ResumeFrom{*old, session.user_id()}});
     }
 }
 
 std::string Shard::State::resume_token(const Session& session) const {
     std::string claims = "{\"sub\":";
-    codec::json::append_string(claims, session.user_id);
+    codec::json::append_string(claims, session.user.view());
     claims += ",\"iss\":";
     codec::json::append_string(claims, settings->apps[session.app].id);
     claims += ",\"channels\":[\"" + connection_id(ref_of(session)) + "\"],\"exp\":";
@@ -145,7 +145,7 @@ std::optional<std::string> Shard::State::check_resume(const Session& session, st
     key->issuer = settings->apps[session.app].id;
     key->require_exp = true;
     const auto claims = codec::jwt::verify(token, {*key}, now.wall_ms, {.user_bytes = settings->wire.user_bytes});
-    if (!claims || claims->sub != session.user_id || claims->channels.size() != 1) { return std::nullopt; }
+    if (!claims || claims->sub != session.user.view() || claims->channels.size() != 1) { return std::nullopt; }
     return claims->channels[0];
 }
 
@@ -153,13 +153,13 @@ void Shard::State::on(ResumeAskMail& ask) {
     ResumeAnswerMail answer{.session = ask.session.id, .relay = ask.relay};
     if (const Session* live = find(ask.old); live != nullptr) {
         // The old connection broke and nobody noticed yet.
-        answer.resumed = live->app == ask.app && live->user_id == ask.user_id && live->state == Session::State::open;
+        answer.resumed = live->app == ask.app && live->user.view() == ask.user_id && live->state == Session::State::open;
         if (answer.resumed) {
             answer.grants = live->more.peek().channel_grants;
             for (const auto& subscription : live->subscriptions) {
                 if (subscription.granted == 0) { continue; }
                 answer.grants.push_back(
-                    {hub[subscription.hub].ref.name, subscription.granted, live->expires_ms(subscription)});
+                    {std::string(hub[subscription.hub].name.view()), subscription.granted, live->expires_ms(subscription)});
             }
         }
     } else if (const EndedSession* record = ended.find(ask.old)) {
@@ -188,8 +188,8 @@ void Shard::State::on(ResumeAnswerMail& answer) {
 
 void Shard::State::attach(Session& session) {
     session.state = Session::State::attaching;
-    mail(home_of_user(session.app, session.user_id),
-         AttachMail{ref_of(session), session.app, session.user_id, std::move(session.more.need().notifications),
+    mail(home_of_user(session.app, session.user.view()),
+         AttachMail{ref_of(session), session.app, session.user_id(), std::move(session.more.need().notifications),
                     std::exchange(session.more.need().replaces, {})});
     session.more.need().notifications.reset();
 }
@@ -206,7 +206,7 @@ void Shard::State::on(AttachedMail& attached) {
     native::Connected frame;
     frame.id = session->more.peek().connect_id;
     frame.connection_id = connection_id(ref_of(*session));
-    frame.user_id = session->user_id;
+    frame.user_id = session->user_id();
     frame.node_id = self.node_id;
     frame.server_time = now.wall_ms;
     frame.ping_interval_s = settings->ping_interval / 1s;
@@ -230,12 +230,12 @@ void Shard::State::on(AttachedMail& attached) {
 
 std::optional<std::uint32_t> Shard::State::newest_of(std::uint32_t app, std::string_view user) const {
     return users.find(name_hash(app, user),
-                      [&](std::uint32_t slot) { return sessions[slot].app == app && sessions[slot].user_id == user; });
+                      [&](std::uint32_t slot) { return sessions[slot].app == app && sessions[slot].user == user; });
 }
 
 void Shard::State::add_to_user(Session& session) {
-    const std::uint64_t hash = name_hash(session.app, session.user_id);
-    if (const auto newest = newest_of(session.app, session.user_id)) {
+    const std::uint64_t hash = name_hash(session.app, session.user.view());
+    if (const auto newest = newest_of(session.app, session.user.view())) {
         session.next_of_user = *newest;
         users.replace(hash, *newest, session.slot);
     } else {
@@ -244,8 +244,8 @@ void Shard::State::add_to_user(Session& session) {
 }
 
 void Shard::State::remove_from_user(Session& session) {
-    const std::uint64_t hash = name_hash(session.app, session.user_id);
-    std::uint32_t at = *newest_of(session.app, session.user_id);
+    const std::uint64_t hash = name_hash(session.app, session.user.view());
+    std::uint32_t at = *newest_of(session.app, session.user.view());
     if (at == session.slot && session.next_of_user == kNoSlot) {
         users.erase(hash, at);
     } else if (at == session.slot) {
@@ -298,29 +298,29 @@ void Shard::State::end(Session& session, std::uint16_t code) {
     const SessionId id = id_of(session);
     const Departure departure = lingers(code) ? Departure::broken : Departure::clean;
     if (session.state == Session::State::open) {
-        EndedSession record{.id = id, .forgotten_at = now.instant + kResumable, .app = session.app, .user_id = session.user_id,
+        EndedSession record{.id = id, .forgotten_at = now.instant + kResumable, .app = session.app, .user_id = session.user_id(),
                             .grants = session.more.peek().channel_grants};
         record.resumable =
             code != close_code::unauthenticated && code != close_code::forbidden && code != close_code::ended;
         for (const auto& subscription : session.subscriptions) {
             if (subscription.granted == 0) { continue; }
-            record.grants.push_back({hub[subscription.hub].ref.name, subscription.granted, session.expires_ms(subscription)});
+            record.grants.push_back({std::string(hub[subscription.hub].name.view()), subscription.granted, session.expires_ms(subscription)});
         }
         ended.add(std::move(record));
         remove_from_user(session);
     }
     if (session.state == Session::State::open || session.state == Session::State::attaching) {
-        mail(home_of_user(session.app, session.user_id),
-             DetachMail{ref_of(session), session.app, session.user_id});
+        mail(home_of_user(session.app, session.user.view()),
+             DetachMail{ref_of(session), session.app, session.user_id()});
     }
     while (!session.subscriptions.empty()) {
         Subscription& subscription = session.subscriptions.back();
-        const ChannelRef& ref = hub[subscription.hub].ref;
+        const ChannelRef ref = hub[subscription.hub].ref();
         // Also one that is leaving: its `unsubscribe` may still wait at the home.
         mail(home_of(ref), UnsubscribeMail{.session = ref_of(session),
                                            .tag = subscription.tag,
                                            .channel = ref,
-                                           .user_id = session.user_id,
+                                           .user_id = session.user_id(),
                                            .gone = true,
                                            .ending = {.departure = departure}});
         remove_entry(subscription);
@@ -355,7 +355,7 @@ void Shard::State::refresh(Session& session, native::RequestId request, const na
         reply(id_of(session), native::encode_error(request, claims.error()));
         return;
     }
-    if (claims->sub != session.user_id) {
+    if (claims->sub != session.user.view()) {
         refuse(session, {ErrorCode::unauthenticated, "token: is for another user"}, close_code::unauthenticated,
                request);
         return;

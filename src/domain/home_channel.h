@@ -11,6 +11,7 @@
 
 #include "base/apart.h"
 #include "base/few.h"
+#include "base/short_text.h"
 #include "domain/conflation.h"
 #include "domain/mail.h"
 #include "domain/presence_holders.h"
@@ -109,7 +110,8 @@ struct UserHome {
         bool asking = false;                 // Other nodes are asked for the user's connections there:
         std::vector<std::string> elsewhere;  // these, each once.
     };
-    ChannelRef ref;                          // "@" + user id; empty: this place is free.
+    ShortText name;                          // "@" + user id; empty: this place is free.
+    std::uint32_t app = 0;
     std::uint32_t partition = 0;
     Hearing hearing = Hearing::off;
     bool stale = false;
@@ -117,7 +119,9 @@ struct UserHome {
     Apart<std::vector<Attaching>> attaching;
     KnownPosition top;
     CallId renewal = 0;                      // The position began anew and the log is being read.
-    std::string_view user_id() const { return std::string_view(ref.name).substr(1); }
+    ChannelRef ref() const { return {app, std::string(name.view())}; }
+    bool is(const ChannelRef& ref) const { return app == ref.app && name == ref.name; }
+    std::string_view user_id() const { return name.view().substr(1); }
 };
 
 // What becomes of an answer of the engine.

@@ -5,13 +5,14 @@
 namespace starling::domain {
 
 std::optional<std::uint32_t> Shard::State::find_hub(const ChannelRef& ref) const {
-    return hub_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return hub[slot].ref == ref; });
+    return hub_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return hub[slot].is(ref); });
 }
 
 std::uint32_t Shard::State::hub_channel(const ChannelRef& ref) {
     if (const auto found = find_hub(ref)) { return *found; }
     const std::uint32_t index = hub.take();
-    hub[index].ref = ref;
+    hub[index].name = ShortText(ref.name);
+    hub[index].app = ref.app;
     hub[index].partition = partition_of(ref, settings->partitions);
     hub_index.insert(name_hash(ref.app, ref.name), index);
     return index;
@@ -23,8 +24,9 @@ void Shard::State::release_hub(std::uint32_t index) {
     HubChannel& channel = hub[index];
     CHECK(channel.references > 0);
     if (--channel.references > 0) { return; }
-    mail(home_of(channel.ref), ListenMail{channel.ref, self.index});
-    hub_index.erase(name_hash(channel.ref.app, channel.ref.name), index);
+    const ChannelRef ref = channel.ref();
+    mail(home_of(ref), ListenMail{ref, self.index});
+    hub_index.erase(name_hash(ref.app, ref.name), index);
     channel = HubChannel{};
     hub.give_back(index);
 }
@@ -70,6 +72,8 @@ void Shard::State::on(JoinedMail& mail) {
         if (subscription.status == Subscription::Status::pending) {
             subscription.status = Subscription::Status::active;
         }
+        // Not doubled: most stay as small as they are.
+        if (entries.size() == entries.capacity()) { entries.reserve(entries.size() + 2 + entries.size() / 4); }
         HubEntry& entry = entries.emplace_back();
         entry.session = mail.session;
         entry.tag = mail.tag;
@@ -118,7 +122,7 @@ void Shard::State::on(DeliverMail& mail) {
             if (mail.except_text) { out->push_back(Send{entry.session, mail.except_text, true, droppable}); }
             continue;
         }
-        if (!mail.except_user.empty() && find(entry.session)->user_id == mail.except_user) { continue; }
+        if (!mail.except_user.empty() && find(entry.session)->user.view() == mail.except_user) { continue; }
         fanout.sessions.push_back(entry.session);
     }
     counters.sent += fanout.sessions.size();

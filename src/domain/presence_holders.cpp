@@ -9,6 +9,7 @@ bool PresenceHolders::add(std::string_view user, SessionRef session) {
     fresh.id = ShortText(user);
     const auto [held, first] = users_.add(std::move(fresh));
     held->sessions.push_back(session);
+    if (first) { entering_.need().emplace(user); }
     return first;
 }
 
@@ -20,16 +21,20 @@ bool PresenceHolders::remove(std::string_view user, SessionRef session) {
     held->sessions.erase(found);
     if (!held->sessions.empty()) { return false; }
     users_.erase(user);
+    on_entered(user);
     return true;
 }
 
 void PresenceHolders::on_entered(std::string_view user) {
-    if (User* held = users_.find(user)) { held->entered = true; }
+    if (!entering_) { return; }
+    const auto it = entering_->find(user);
+    if (it == entering_->end()) { return; }
+    entering_->erase(it);
+    if (entering_->empty()) { entering_.reset(); }
 }
 
 bool PresenceHolders::entered(std::string_view user) const {
-    const User* held = users_.find(user);
-    return held != nullptr && held->entered;
+    return users_.contains(user) && !entering_.peek().contains(user);
 }
 
 std::vector<SessionRef> PresenceHolders::sessions_of(std::string_view user) const {

@@ -2,11 +2,13 @@
 // Which sessions of this node hold a user present in one channel. The engine hears of users only: of the
 // first session here, and of the last.
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/apart.h"
 #include "base/few.h"
 #include "base/short_text.h"
 #include "base/sorted.h"
@@ -32,11 +34,11 @@ class PresenceHolders {
     struct User {
         ShortText id;
         Few<SessionRef> sessions;
-        bool entered = false;
         std::string_view key() const { return id.view(); }
     };
-    static_assert(sizeof(User) == 36);
+    static_assert(sizeof(User) == 32);
     Sorted<User> users_;
+    Apart<std::set<std::string, std::less<>>> entering_;   // Of them: not confirmed yet.
 };
 
 }  // namespace starling::domain

@@ -10,6 +10,7 @@
 
 #include "base/apart.h"
 #include "base/few.h"
+#include "base/short_text.h"
 #include "codec/native.h"
 #include "domain/mail.h"
 #include "domain/permissions.h"
@@ -88,12 +89,14 @@ struct Session {
     State state : 7 = State::fresh;
     bool used : 1 = false;
     std::uint32_t next_of_user = kNoSlot;    // The user's sessions here, the newest first.
-    std::string user_id;
+    ShortText user;
     std::int64_t connected_at = 0;
     std::int64_t exp_ms = 0;                 // 0: never.
     Grants grants;
     Few<Subscription> subscriptions;
     TokenBucket bucket;
+
+    std::string user_id() const { return std::string(user.view()); }
 
     // When the channel token of a subscription ends, by its tag; absent: it holds as long as the subscription.
     Apart<std::map<std::uint32_t, std::int64_t>> ends_ms;
@@ -140,10 +143,13 @@ struct HubEntry {
 };
 static_assert(sizeof(HubEntry) == 16);
 struct HubChannel {
-    ChannelRef ref;
+    ShortText name;
+    std::uint32_t app = 0;
     std::uint32_t partition = 0;
     std::uint32_t references = 0;            // Subscriptions, pending ones too; 0: free.
     std::vector<HubEntry> entries;
+    ChannelRef ref() const { return {app, std::string(name.view())}; }
+    bool is(const ChannelRef& ref) const { return app == ref.app && name == ref.name; }
 };
 
 }  // namespace starling::domain

@@ -14,7 +14,7 @@ bool Shard::State::check_channel_token(Session& session, native::RequestId reque
         error = claims.error();
     } else if (!claims->channel) {
         error = Error{ErrorCode::unauthenticated, "token: is no channel token"};
-    } else if (claims->sub != session.user_id) {
+    } else if (claims->sub != session.user.view()) {
         error = Error{ErrorCode::forbidden, "token: is for another user"};
     } else if (*claims->channel != command.channel) {
         error = Error{ErrorCode::forbidden, "token: is for another channel"};
@@ -76,7 +76,7 @@ void Shard::State::subscribe(Session& session, native::Request& request, native:
         wake_session(session, now.instant + (grant.expires_ms - now.wall_ms) * 1ms);
     }
     SubscribeMail join{.session = ref_of(session), .tag = subscription.tag, .channel = ref};
-    join.user_id = session.user_id;
+    join.user_id = session.user_id();
     join.request = request.id;
     join.told = request.id.has_value();
     join.history = has(allowed, Right::history);
@@ -116,7 +116,7 @@ void Shard::State::subscribe_by_server(Session& session, const std::string& chan
     ++session.more.need().joins;
     const Rights allowed = rights(session, channel);
     SubscribeMail join{.session = ref_of(session), .tag = subscription.tag, .channel = ref};
-    join.user_id = session.user_id;
+    join.user_id = session.user_id();
     join.history = has(allowed, Right::history);
     join.present = present;
     join.data = std::move(data);
@@ -127,11 +127,11 @@ void Shard::State::subscribe_by_server(Session& session, const std::string& chan
 
 void Shard::State::unsubscribe(Session& session, Subscription& subscription, Ending ending) {
     subscription.status = Subscription::Status::leaving;
-    const ChannelRef& ref = hub[subscription.hub].ref;
+    const ChannelRef ref = hub[subscription.hub].ref();
     mail(home_of(ref), UnsubscribeMail{.session = ref_of(session),
                                        .tag = subscription.tag,
                                        .channel = ref,
-                                       .user_id = session.user_id,
+                                       .user_id = session.user_id(),
                                        .gone = false,
                                        .ending = std::move(ending)});
 }
@@ -144,7 +144,7 @@ void Shard::State::recheck(Session& session) {
             subscription.granted = 0;
             session.forget_end(subscription.tag);
         }
-        const Rights allowed = rights(session, hub[subscription.hub].ref.name);
+        const Rights allowed = rights(session, hub[subscription.hub].name.view());
         const bool presence = subscription.present || subscription.sees;
         if (has(allowed, Right::subscribe) && (!presence || has(allowed, Right::presence))) { continue; }
         unsubscribe(session, subscription,

@@ -12,13 +12,14 @@ UserHome* Shard::State::find_user(const ChannelRef& ref) {
 }
 
 std::optional<std::uint32_t> Shard::State::find_user_slot(const ChannelRef& ref) const {
-    return user_home_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return user_homes[slot].ref == ref; });
+    return user_home_index.find(name_hash(ref.app, ref.name), [&](std::uint32_t slot) { return user_homes[slot].is(ref); });
 }
 
 UserHome& Shard::State::user_home(const ChannelRef& ref) {
     if (const auto found = find_user_slot(ref)) { return user_homes[*found]; }
     const std::uint32_t slot = user_homes.take();
-    user_homes[slot].ref = ref;
+    user_homes[slot].name = ShortText(ref.name);
+    user_homes[slot].app = ref.app;
     user_home_index.insert(name_hash(ref.app, ref.name), slot);
     return user_homes[slot];
 }
@@ -57,14 +58,14 @@ void Shard::State::on(AttachMail& attach_mail) {
 // acknowledged offset, found by paging back.
 void Shard::State::read_for(UserHome& home, UserHome::Attaching& attaching) {
     const auto& position = attaching.mail.notifications;
-    Read call{.channel = home.ref, .recover = position.has_value() && !attaching.refused};
+    Read call{.channel = home.ref(), .recover = position.has_value() && !attaching.refused};
     if (call.recover) { call.since = position; }
     call.limit = settings->notifications_size;
     call.reverse = !call.recover;
     call.messages_max = settings->notifications_size;
     call.bytes_max = settings->recover_bytes;
     call.log = notification_limits();
-    call.call = attaching.read = expect(home.ref, AttachCall{attaching.mail.session});
+    call.call = attaching.read = expect(home.ref(), AttachCall{attaching.mail.session});
     tell_engine(std::move(call));
 }
 
@@ -147,7 +148,7 @@ void Shard::State::tell_user(UserHome& home, SharedBytes text, std::optional<Ses
     std::vector<bool> shards(self.count);
     for (const SessionRef& session : home.sessions) { shards[session.shard] = true; }
     for (std::uint32_t shard = 0; shard < self.count; ++shard) {
-        if (shards[shard]) { mail(shard, UserFrameMail{home.ref.app, std::string(home.user_id()), text, except}); }
+        if (shards[shard]) { mail(shard, UserFrameMail{home.app, std::string(home.user_id()), text, except}); }
     }
 }
 
@@ -162,12 +163,12 @@ void Shard::State::on_notification(UserHome& home, Delivered& event) {
 // The position began anew: the connections that are there are told what is unread.
 void Shard::State::renew(UserHome& home) {
     if (home.sessions.empty()) { return; }
-    Read call{.channel = home.ref};
+    Read call{.channel = home.ref()};
     call.limit = settings->notifications_size;
     call.reverse = true;
     call.bytes_max = settings->recover_bytes;
     call.log = notification_limits();
-    call.call = home.renewal = expect(home.ref, RenewCall{});
+    call.call = home.renewal = expect(home.ref(), RenewCall{});
     tell_engine(std::move(call));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/apart.h"
 #include "base/short_text.h"
 #include "base/sorted.h"
 
@@ -48,11 +49,10 @@ struct Memory::KeyedResults {
 // A member, in little memory: each present connection has one in each of its channels.
 struct Memory::Held {
     ShortText user;
-    std::int64_t connected_at = 0;
+    std::int64_t connected_at : 63 = 0;
+    bool lingers : 1 = false;
     SharedBytes data;                        // Null: none.
-    Instant until = Instant::max();          // While it lingers.
     std::string_view key() const { return user.view(); }
-    bool lingers() const { return until != Instant::max(); }
     Member member() const {
         return {std::string(user.view()), connected_at, data ? std::optional(std::string(data.view())) : std::nullopt};
     }
@@ -73,15 +73,37 @@ struct Memory::Channel {
     std::unique_ptr<History> log;            // Once something was kept: most channels of users never have one.
     std::uint64_t acknowledged = 0;
     std::unique_ptr<KeyedResults> keys;
+    // Who lingers, and until when.
+    struct Lingering {
+        std::set<std::pair<Instant, std::string>> by_end;
+        std::map<std::string, Instant> ends;
+    };
     struct Presence {
         Sorted<Held> members;
-        std::set<std::pair<Instant, std::string>> lingering;
+        Apart<Lingering> lingering;
+        void start_lingering(Held& held, Instant until);
+        void stop_lingering(Held& held);
     };
     std::unique_ptr<Presence> presence;      // While it has members.
     Instant scheduled = Instant::max();
     ChannelRef ref() const { return {app, std::string(name.view())}; }
     bool is(const ChannelRef& other) const { return app == other.app && name == other.name; }
 };
+
+void Memory::Channel::Presence::start_lingering(Held& held, Instant until) {
+    held.lingers = true;
+    lingering.need().by_end.emplace(until, held.user.view());
+    lingering->ends.emplace(held.user.view(), until);
+}
+
+void Memory::Channel::Presence::stop_lingering(Held& held) {
+    if (!held.lingers) { return; }
+    held.lingers = false;
+    const auto end = lingering->ends.find(std::string(held.user.view()));
+    lingering->by_end.erase({end->second, end->first});
+    lingering->ends.erase(end);
+    if (lingering->ends.empty()) { lingering.reset(); }
+}
 
 Memory::Memory(Duration linger, std::uint64_t seed) : linger_(linger), rng_(seed), epoch_(rng_.word(10)) {}
 Memory::~Memory() = default;
@@ -146,9 +168,7 @@ void Memory::settle(Channel& channel) {
     Instant next = Instant::max();
     if (channel.keys) { next = std::min(next, channel.keys->expiry.front().first); }
     if (channel.log) { next = std::min(next, channel.log->next_deadline().value_or(Instant::max())); }
-    if (channel.presence && !channel.presence->lingering.empty()) {
-        next = std::min(next, channel.presence->lingering.begin()->first);
-    }
+    if (channel.presence && channel.presence->lingering) { next = std::min(next, channel.presence->lingering->by_end.begin()->first); }
     if (next < channel.scheduled) {
         channel.scheduled = next;
         due_.push({next, channel.slot});
@@ -185,9 +205,8 @@ void Memory::on_deadline(Now now, Output& out) {
         Channel& channel = slots_[due.slot];
         channel.scheduled = Instant::max();
         MembersChanged changed;
-        while (channel.presence && !channel.presence->lingering.empty() &&
-               channel.presence->lingering.begin()->first <= now.instant) {
-            changed.leaves.push_back(channel.presence->lingering.begin()->second);
+        while (channel.presence && channel.presence->lingering && channel.presence->lingering->by_end.begin()->first <= now.instant) {
+            changed.leaves.push_back(channel.presence->lingering->by_end.begin()->second);
             remove(channel, changed.leaves.back());
             ++leaves_.timeout;
         }
@@ -321,8 +340,7 @@ void Memory::on(Enter& call) {
         changed.joins.push_back(held->member());
         ++members_;
     } else {
-        if (held->lingers()) { channel.presence->lingering.erase({held->until, call.user_id}); }
-        held->until = Instant::max();
+        channel.presence->stop_lingering(*held);
         if (call.data && held->set(*call.data)) { changed.updates.push_back(held->member()); }
     }
     const bool told = !changed.joins.empty() || !changed.updates.empty();
@@ -331,11 +349,10 @@ void Memory::on(Enter& call) {
 }
 
 void Memory::remove(Channel& channel, const std::string& user) {
-    auto& [members, lingering] = *channel.presence;
-    const Held& held = *members.find(user);
-    if (held.lingers()) { lingering.erase({held.until, user}); }
-    members.erase(user);
-    if (members.empty()) { channel.presence.reset(); }
+    Channel::Presence& presence = *channel.presence;
+    presence.stop_lingering(*presence.members.find(user));
+    presence.members.erase(user);
+    if (presence.members.empty()) { channel.presence.reset(); }
     --members_;
 }
 
@@ -353,9 +370,8 @@ void Memory::on(Exit& call) {
             MembersChanged changed{.channel = channel.ref()};
             changed.leaves.push_back(std::move(call.user_id));
             if (channel.listening) { out_->events.emplace_back(std::move(changed)); }
-        } else if (!held->lingers()) {
-            held->until = now_.instant + linger_;
-            channel.presence->lingering.emplace(held->until, call.user_id);
+        } else if (!held->lingers) {
+            channel.presence->start_lingering(*held, now_.instant + linger_);
         }
     }
     settle(channel);
