@@ -2,6 +2,7 @@
 // moment, not before the one of the event before it and not after it was told, at which the user was rightly gone;
 // for each join one at which the user was connected.
 #include <algorithm>
+#include <iterator>
 
 #include "checks.h"
 
@@ -145,7 +146,14 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, Instant 
     if (contacts == life->second.contact.end()) { return {{life->second.began, Instant(kNever)}}; }
     auto parts = world_.record_.redis_away;
     if (surely) { parts.insert(parts.end(), world_.record_.redis_slow.begin(), world_.record_.redis_slow.end()); }
-    const auto away = united(std::move(parts));
+    auto away = united(std::move(parts));
+    if (!surely) {                           // One primary may be full or slow, and the other of the split go on answering.
+        Intervals splits, rest;
+        for (const auto& split : world_.splits_) { splits.push_back({split.from, split.to}); }
+        splits = united(std::move(splits));
+        for (const auto& part : away) { std::ranges::copy(without(part, splits), std::back_inserter(rest)); }
+        away = std::move(rest);
+    }
     std::vector<Instant> times = contacts->second;
     times.push_back(life->second.crashed ? Instant(kNever) : world_.now());   // The dead go on being silent.
     const auto& options = world_.options_;
