@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { after, afterEach, test } from 'node:test';
 import { build } from 'esbuild';
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
-import { Cable, client, done, pause, post, publish, startGateway, until } from './process';
+import { Cable, client, done, pause, post, present, publish, startGateway, until } from './process';
 
 const script = (await build({
     entryPoints: ['test/browser/page.tsx'], bundle: true, write: false, format: 'iife', jsx: 'automatic', target: 'es2022',
@@ -52,7 +52,7 @@ const frames = async (page: Page): Promise<any[]> => page.evaluate(() => (window
 const events = async (page: Page): Promise<string[]> => page.evaluate(() => (window as any).events.splice(0));
 // Everybody of the story before is gone, and what was said is forgotten.
 async function clean(): Promise<void> {
-    await until(async () => (await (await fetch(`${gateway.url}/v1/channels/doc:1/presence/count`, { headers: { Authorization: 'Bearer dev' } })).json()).count === 0, 'somebody stays');
+    await until(async () => (await present(gateway, 'doc:1')) === 0, 'somebody stays');
     await fetch(`${gateway.url}/v1/channels/doc:1/messages`, { method: 'DELETE', headers: { Authorization: 'Bearer dev' } });
 }
 

@@ -147,6 +147,11 @@ export async function post(gateway: { url: string }, path: string, body: unknown
 export const publish = (gateway: { url: string }, channel: string, data: unknown): Promise<any> =>
     post(gateway, `/v1/channels/${encodeURIComponent(channel)}/messages`, { data });
 
+export async function present(gateway: { url: string }, channel: string): Promise<number> {
+    const answer = await fetch(`${gateway.url}/v1/channels/${encodeURIComponent(channel)}/presence/count`, { headers: { Authorization: 'Bearer dev' } });
+    return (await answer.json()).count;
+}
+
 export const pause = (ms: number): Promise<void> => new Promise((done) => { setTimeout(done, ms); });
 
 export async function until(look: () => unknown, complaint: string | (() => string), ms = 30_000): Promise<void> {

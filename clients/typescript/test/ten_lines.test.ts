@@ -7,7 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, afterEach, test } from 'node:test';
 import { chromium, type BrowserContext, type Page } from 'playwright-core';
-import { Cable, done, jwt, pause, publish, startGateway, startRedis, until, withTokens } from './process';
+import { Cable, done, jwt, pause, present, publish, startGateway, startRedis, until, withTokens } from './process';
 
 const kChannel = 'page:welcome';
 const kPage = readFileSync('../../examples/html/index.html', 'utf8');
@@ -90,7 +90,7 @@ test('a gateway that is started anew: both are back, and neither saw the other g
         await gateway.stop();
         await pause(500);
         gateway = await startGateway([], { port: gateway.port });
-        await until(async () => (await (await fetch(`${gateway.url}/v1/channels/${kChannel}/presence/count`, { headers: { Authorization: 'Bearer dev' } })).json()).count === 2, 'they are not present');
+        await until(async () => (await present(gateway, kChannel)) === 2, 'they are not present');
         await publish(gateway, kChannel, `after ${round}`);
         for (const page of pages) { await until(async () => (await seen(page)).heard.at(-1) === `after ${round}`, 'nothing comes'); }
     }
