@@ -20,8 +20,8 @@ ROWS = [
     ("the same: p99 on the node that was not published at", "none", "two-nodes", "p99_other_node_ms", "ms", 1, False),
     ("two nodes over one Redis, 200 rooms of ten: CPU of both and of Redis", "none", "two-nodes-rooms", "all_cpu_s_per_million", "s/M", 1, False),
     ("the same: p99 on the node that was not published at", "none", "two-nodes-rooms", "p99_other_node_ms", "ms", 1, False),
-    ("idle connection, authenticated, one channel: PSS", "<= 640 B", "idle", "pss_bytes", "B", 1, False),
-    ("the same with three channels and presence: PSS", "<= 1.2 KB", "idle-presence", "pss_bytes", "B", 1, False),
+    ("idle connection, authenticated, one channel: memory", "<= 640 B", "idle", "pss_bytes", "B", 1, False),
+    ("the same with three channels and presence: memory", "<= 1.2 KB", "idle-presence", "pss_bytes", "B", 1, False),
     ("connect, upgrade, token, subscribe, close", "<= 40 us", "churn", "cpu_us_per_cycle", "us", 1, True),
 ]
 MORE_IS_BETTER = ("deliveries_per_s",)
