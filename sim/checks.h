@@ -46,7 +46,7 @@ class Checks {
     Intervals covered(const std::string& user, const std::string& channel, Teller teller) const;
     Intervals beyond_split(const Hold& hold, Teller teller) const;
     Intervals blind(std::uint32_t node) const;
-    Intervals out_of_contact(const Hold& hold, bool surely, Instant knows_since = {}) const;
+    Intervals out_of_contact(const Hold& hold, bool surely, std::optional<Teller> teller = {}) const;
     bool watched(const Hold& hold, const Interval& silence, Duration limit) const;
     bool long_blind(const Hold& hold, Instant at) const;
 

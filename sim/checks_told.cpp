@@ -2,7 +2,6 @@
 // moment, not before the one of the event before it and not after it was told, at which the user was rightly gone;
 // for each join one at which the user was connected.
 #include <algorithm>
-#include <iterator>
 
 #include "checks.h"
 
@@ -137,7 +136,8 @@ bool Checks::watched(const Hold& hold, const Interval& silence, Duration limit) 
 // When the node of this hold had been silent for so long that others may have given it up, until it has stated
 // again what it holds; `surely`: must have. Time in which Redis was not there is nobody's silence. P7: who began after Redis
 // had lost what this node said cannot know of it before it is back, and that it be back within the lease is all that is promised.
-Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, Instant knows_since) const {
+Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Teller> teller) const {
+    const Instant knows_since = teller ? began(*teller) : Instant{};
     Intervals out;
     const auto life = world_.record_.lives.find({hold.node, hold.life});
     if (life == world_.record_.lives.end() || world_.options_.memory) { return out; }
@@ -146,14 +146,13 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, Instant 
     if (contacts == life->second.contact.end()) { return {{life->second.began, Instant(kNever)}}; }
     auto parts = world_.record_.redis_away;
     if (surely) { parts.insert(parts.end(), world_.record_.redis_slow.begin(), world_.record_.redis_slow.end()); }
-    auto away = united(std::move(parts));
-    if (!surely) {                           // One primary may be full or slow, and the other of the split go on answering.
-        Intervals splits, rest;
-        for (const auto& split : world_.splits_) { splits.push_back({split.from, split.to}); }
-        splits = united(std::move(splits));
-        for (const auto& part : away) { std::ranges::copy(without(part, splits), std::back_inserter(rest)); }
-        away = std::move(rest);
+    for (auto& part : parts) {               // What ails the new primary alone does not ail those who are with the old one.
+        for (const auto& split : world_.splits_) {
+            const bool other_side = teller && part.new_primary && split.from <= part.from && part.from < split.to && split.with_old(teller->node);
+            if (other_side) { part.from = std::min(part.to, split.to); }
+        }
     }
+    const auto away = united(std::move(parts));
     std::vector<Instant> times = contacts->second;
     times.push_back(life->second.crashed ? Instant(kNever) : world_.now());   // The dead go on being silent.
     const auto& options = world_.options_;
@@ -240,7 +239,7 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
             if (next != clean_ends.end()) { whole.to = std::min(whole.to, *next); }
         }
-        auto away = out_of_contact(hold, false, began(teller));
+        auto away = out_of_contact(hold, false, teller);
         for (const auto& part : beyond_split(hold, teller)) { away.push_back(part); }
         for (const auto& part : without(whole, united(std::move(away)))) { out.push_back(part); }
     }

@@ -142,6 +142,7 @@ void World::loss() {
 void World::mood(RedisMood mood, Duration lasts) {
     mood_ends();
     redis_unwell(lasts);
+    record_.redis_away.back().new_primary = old_primary_.has_value();
     mood_ = record_.redis_away.size() - 1;
     RedisModel* server = servers_.back().get();
     server->mood = mood;

@@ -36,6 +36,7 @@ struct Told {
 
 struct Interval {
     Instant from, to;
+    bool new_primary = false;                // Of redis_away: began in a split, and ails its new primary alone.
 };
 
 struct NodeLife {

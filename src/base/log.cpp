@@ -18,7 +18,7 @@
 namespace starling::log {
 namespace {
 
-constexpr std::size_t kQueueLines = 1024;   // Each takes 400 bytes, also while it is empty; what does not fit is counted.
+constexpr std::size_t kQueueLines = 1024;   // Each takes 400 bytes, also while it is empty; the oldest make room, and are counted.
 constexpr std::size_t kFieldBytes = 1024;
 
 // Set by the main thread at the end, read by the writing one: relaxed, for a line more or less does no harm.

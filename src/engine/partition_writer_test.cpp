@@ -171,7 +171,27 @@ class PartitionWriterOfShortLingers : public PartitionWriter {
         out.linger = 300ms;
         return out;
     }
-    void announce_of(const std::string& channel, const std::string& rest) { announce("st:{" + make_tags(1)[0] + "}:c:default/" + channel, rest); }
+    // A change of ada by this node, the next of the channel's chain.
+    void told(const std::string& channel, int version, char op) {
+        const auto field = [](const std::string& word) { return std::to_string(word.size()) + ":" + word; };
+        const auto tag = [](int of) { return of == 0 ? std::string() : "t" + std::to_string(of); };
+        announce("st:{" + make_tags(1)[0] + "}:c:default/" + channel,
+                 "P" + field("epoch") + field(std::to_string(version)) + field(tag(version - 1)) + field(tag(version)) + field("n.1") + op +
+                     field("ada") + field("0:0:1:0:"));
+    }
+    void ada_enters(const std::string& channel, int version, char op) {
+        enter(channel, "ada");
+        answer();
+        told(channel, version, op);
+    }
+    // Hers is a farewell, and counted as one.
+    void ada_leaves(const std::string& channel, int version) {
+        leave(channel, "ada");
+        answer();
+        told(channel, version, 'L');
+        EXPECT_EQ(cluster_.leaves().clean, 1U);
+        EXPECT_EQ(cluster_.leaves().timeout, 0U);
+    }
 };
 
 TEST_F(PartitionWriterOfShortLingers, WhoseLingerEndedBeforeRedisHeardOfItIsGoneLikeOthersLater) {
@@ -182,44 +202,28 @@ TEST_F(PartitionWriterOfShortLingers, WhoseLingerEndedBeforeRedisHeardOfItIsGone
     pass(400ms);
     answer();
     EXPECT_THAT(asked(), IsEmpty());
-    enter("a", "ada");
-    answer();
-    announce_of("a", "P5:epoch1:10:1:t3:n.1J3:ada8:0:0:1:0:");
-    leave("a", "ada");
-    answer();
-    announce_of("a", "P5:epoch1:21:t1:u3:n.1L3:ada8:0:0:1:0:");
-    EXPECT_EQ(cluster_.leaves().clean, 1U);
-    EXPECT_EQ(cluster_.leaves().timeout, 0U);
+    ada_enters("a", 1, 'J');
+    ada_leaves("a", 2);
 }
 
 // The others' `-` does not tell it; who comes and goes here later says farewell.
 TEST_F(PartitionWriterOfShortLingers, WhoIsStillElsewhereWhenTheLingerEndsIsGoneLikeOthersLater) {
     pass(3s);                                // Nobody's linger ends while the node settles.
-    enter("a", "ada");
-    answer();
-    announce_of("a", "P5:epoch1:10:1:t3:n.1J3:ada8:0:0:1:0:");
+    ada_enters("a", 1, 'J');
     cut_off("a", "ada");
     answer();                                // That the user lingers.
     pass(400ms);
     EXPECT_THAT(asked(), ElementsAre("6: a -ada"));
     answer();
-    announce_of("a", "P5:epoch1:21:t1:u3:n.1-3:ada8:0:0:1:0:");
-    enter("a", "ada");
-    answer();
-    announce_of("a", "P5:epoch1:31:u1:v3:n.1+3:ada8:0:0:1:0:");
-    leave("a", "ada");
-    answer();
-    announce_of("a", "P5:epoch1:41:v1:w3:n.1L3:ada8:0:0:1:0:");
-    EXPECT_EQ(cluster_.leaves().clean, 1U);
-    EXPECT_EQ(cluster_.leaves().timeout, 0U);
+    told("a", 2, '-');
+    ada_enters("a", 3, '+');
+    ada_leaves("a", 4);
 }
 
 TEST_F(PartitionWriterOfShortLingers, WhoIsBackBeforeTheRemovalWasWrittenIsGoneLikeOthersLater) {
     pass(3s);
     call(Listen{{0, "z"}, {.size = 0}});
-    enter("z", "ada");
-    answer();
-    announce_of("z", "P5:epoch1:10:1:t3:n.1J3:ada8:0:0:1:0:");
+    ada_enters("z", 1, 'J');
     cut_off("z", "ada");
     answer();
     enter("b", "bob");
@@ -230,11 +234,7 @@ TEST_F(PartitionWriterOfShortLingers, WhoIsBackBeforeTheRemovalWasWrittenIsGoneL
     enter("z", "ada");
     answer();
     EXPECT_THAT(asked(), IsEmpty());
-    leave("z", "ada");
-    answer();
-    announce_of("z", "P5:epoch1:21:t1:u3:n.1L3:ada8:0:0:1:0:");
-    EXPECT_EQ(cluster_.leaves().clean, 1U);
-    EXPECT_EQ(cluster_.leaves().timeout, 0U);
+    ada_leaves("z", 2);
 }
 
 TEST_F(PartitionWriter, OfThousandsWhoAreCutOffOnlySomeAreSaidAtOnce) {
