@@ -2,7 +2,7 @@
 // guides compiles, and the tokens of the guide are taken by the gateway.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -28,11 +28,17 @@ test('the tutorial, step by step', async () => {
     // Step 2: the package as it would be published, into a folder of its own.
     const tarball = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], { encoding: 'utf8' }).trim().split('\n').at(-1)!;
     execFileSync('npm', ['install', '--offline', '--silent', '--no-audit', '--no-fund', '--legacy-peer-deps', join(folder, tarball)], { cwd: folder });
+    // What is served says only to the second when it was changed, and a browser that has it asks no more than that:
+    // each step is later than the one before by more, as it is where a person types.
+    let changedAt = Date.now() / 1_000;
     const carryOut = (step: string): void => {
+        changedAt += 2;
         for (const { before, text: code } of blocks(step)) {
             const [, how, name] = /(Write|Add to) `([\w.]+)`:/.exec(before)!;
             const here = code.replaceAll('http://127.0.0.1:8000', gateway.url);
-            if (how === 'Write') { writeFileSync(join(folder, name!), here); } else { appendFileSync(join(folder, name!), `\n${here}`); }
+            const file = join(folder, name!);
+            if (how === 'Write') { writeFileSync(file, here); } else { appendFileSync(file, `\n${here}`); }
+            utimesSync(file, changedAt, changedAt);
         }
     };
     carryOut(steps[1]!);
