@@ -337,9 +337,10 @@ void Partition::on_delta(Channel& channel, Delta& delta) {
             if (!foreign) { ++(late ? leaves_.timeout : leaves_.clean); }
             if (foreign && reaped != leases_.end() && reaped->second.reaping) { ++leaves_.node_down; }
         }
-        // Another node holds the user still, or this one again.
-        if (!foreign && (op.kind == '-' || op.kind == '+' || op.kind == 'J')) { end_timed_out(channel, op.user); }
         Own* found = channel.own.find(op.user);
+        // Another node holds the user still, or this one again; an entry from before the removal may be heard of after it was sent.
+        const bool again = (op.kind == '+' || op.kind == 'J') && found != nullptr && (found->wanted() || found->rare.peek().farewell);
+        if (!foreign && (op.kind == '-' || again)) { end_timed_out(channel, op.user); }
         if (found == nullptr) { continue; }
         Own& own = *found;
         const auto& since = own.rare.peek().lingers_since;

@@ -124,6 +124,8 @@ void Partition::drop(Channel& channel, const std::string& user) {
     const Own* own = channel.own.find(user);
     if (own == nullptr) { return; }
     if (own->lingering) { lingers_.erase({own->lingers_until, {channel.wire(), user}}); }
+    // Redis may have it of an incarnation before, which is ended.
+    if (own->timed_out && own->stated) { channel.passing.need().timed_out.need().insert(user); }
     channel.own.erase(user);
     if (channel.peek().dirty) { channel.passing->dirty->erase(user); }
     owed_.erase({channel.wire(), user});
@@ -179,8 +181,6 @@ void Partition::run_out_lingers() {
         Own& own = *channel.own.find(linger.second.second);
         own.lingering = false;
         own.timed_out = true;
-        // Redis may have it of an incarnation before, which is ended.
-        if (own.stated && !own.acked) { channel.passing.need().timed_out.need().insert(linger.second.second); }
         mark(channel, linger.second.second);
     }
 }
@@ -193,6 +193,7 @@ std::vector<std::string> Partition::operation(Channel& channel, const std::strin
     if (own.lingering && !own.acked && now() >= own.lingers_until) {
         lingers_.erase({own.lingers_until, {channel.wire(), user}});
         own.lingering = false;
+        own.timed_out = true;
     }
     op.user = user;
     op.hash = member_hash(channel.name(), user);

@@ -55,6 +55,7 @@ class PartitionWriter : public PartitionRig {
             }
             i += 2 + 6 * count;
         }
+        if (status == "NOLEASE") { digest_ = 0; }
         give(link, lease(status, words[6], positions));
         for (const Words& next : std::exchange(behind_, {})) { serve(link, peers_.at(link), next); }
         run();
@@ -184,6 +185,23 @@ class PartitionWriterOfShortLingers : public PartitionWriter {
         answer();
         told(channel, version, op);
     }
+    // Her linger in z is over, and the call on its way has no room for her removal.
+    void ada_is_timed_out_and_not_removed() {
+        pass(3s);
+        call(Listen{{0, "z"}, {.size = 0}});
+        ada_enters("z", 1, 'J');
+        cut_off("z", "ada");
+        answer();
+        enter("b", "bob");
+        for (const char* user : {"u1", "u2", "u3", "u4"}) { enter("c", user); }
+        pass(400ms);
+        answer();
+        EXPECT_THAT(asked(), ElementsAre(testing::EndsWith(" c +u1 +u2 +u3 +u4")));
+    }
+    void expect_a_timeout() const {
+        EXPECT_EQ(cluster_.leaves().timeout, 1U);
+        EXPECT_EQ(cluster_.leaves().clean, 0U);
+    }
     // Hers is a farewell, and counted as one.
     void ada_leaves(const std::string& channel, int version) {
         leave(channel, "ada");
@@ -221,20 +239,47 @@ TEST_F(PartitionWriterOfShortLingers, WhoIsStillElsewhereWhenTheLingerEndsIsGone
 }
 
 TEST_F(PartitionWriterOfShortLingers, WhoIsBackBeforeTheRemovalWasWrittenIsGoneLikeOthersLater) {
-    pass(3s);
-    call(Listen{{0, "z"}, {.size = 0}});
-    ada_enters("z", 1, 'J');
-    cut_off("z", "ada");
-    answer();
-    enter("b", "bob");
-    for (const char* user : {"u1", "u2", "u3", "u4"}) { enter("c", user); }
-    pass(400ms);
-    answer();
-    EXPECT_THAT(asked(), ElementsAre(testing::EndsWith(" c +u1 +u2 +u3 +u4")));   // No room for `z -ada`.
+    ada_is_timed_out_and_not_removed();
     enter("z", "ada");
     answer();
     EXPECT_THAT(asked(), IsEmpty());
     ada_leaves("z", 2);
+}
+
+// What this node wrote of her is removed with the incarnation that wrote it.
+TEST_F(PartitionWriterOfShortLingers, WhoseIncarnationEndsBeforeTheRemovalWasWrittenIsTimedOut) {
+    ada_is_timed_out_and_not_removed();
+    answer("NOLEASE");
+    EXPECT_THAT(asked(), ElementsAre(testing::Not(testing::HasSubstr("ada"))));
+    told("z", 2, 'L');
+    expect_a_timeout();
+}
+
+TEST_F(PartitionWriterOfShortLingers, WhoseLingerEndsAsTheIncarnationDoesIsTimedOut) {
+    pass(3s);
+    ada_enters("z", 1, 'J');
+    cut_off("z", "ada");
+    answer();
+    enter("b", "bob");
+    pass(400ms);
+    answer("NOLEASE");
+    EXPECT_THAT(asked(), ElementsAre(testing::Not(testing::HasSubstr("ada"))));
+    told("z", 2, 'L');
+    expect_a_timeout();
+}
+
+TEST_F(PartitionWriterOfShortLingers, WhoseEntryIsHeardOfAfterTheRemovalWasWrittenIsTimedOut) {
+    pass(3s);
+    enter("z", "ada");
+    answer();
+    cut_off("z", "ada");
+    answer();
+    pass(400ms);
+    EXPECT_THAT(asked(), ElementsAre("6: z -ada"));
+    told("z", 1, 'J');
+    answer();
+    told("z", 2, 'L');
+    expect_a_timeout();
 }
 
 TEST_F(PartitionWriter, OfThousandsWhoAreCutOffOnlySomeAreSaidAtOnce) {
