@@ -143,15 +143,15 @@ backend::Reply channel_page(const Gathering& gathered, const backend::ListChanne
 std::vector<backend::ChannelInfo> Shard::State::channel_rows(std::uint32_t app, const backend::ListChannels& list) const {
     const std::string after = list.cursor ? from_hex(*list.cursor).value_or("") : "";
     std::vector<backend::ChannelInfo> rows;
-    const auto wanted = [&](const ChannelRef& ref) {
-        return ref.app == app && ref.name.starts_with(list.prefix) && (after.empty() || ref.name > after);
+    const auto wanted = [&](std::uint32_t of, std::string_view name) {
+        return of == app && name.starts_with(list.prefix) && (after.empty() || name > after);
     };
     for (const auto& channel : hub) {
-        if (channel.references == 0 || channel.entries.empty() || !wanted(channel.ref())) { continue; }
+        if (channel.references == 0 || channel.entries.empty() || !wanted(channel.app, channel.name.view())) { continue; }
         rows.push_back({std::string(channel.name.view()), channel.entries.size(), 0});
     }
     for (const auto& channel : homes) {
-        if (!channel || channel->view.count() == 0 || !wanted(channel->ref)) { continue; }
+        if (!channel || channel->view.count() == 0 || !wanted(channel->ref.app, channel->ref.name)) { continue; }
         rows.push_back({channel->ref.name, 0, channel->view.count()});
     }
     const std::size_t most = std::min<std::size_t>(rows.size(), 2 * (std::size_t{list.limit} + 1));

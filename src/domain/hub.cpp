@@ -72,8 +72,8 @@ void Shard::State::on(JoinedMail& mail) {
         if (subscription.status == Subscription::Status::pending) {
             subscription.status = Subscription::Status::active;
         }
-        // Not doubled: most stay as small as they are.
-        if (entries.size() == entries.capacity()) { entries.reserve(entries.size() + 2 + entries.size() / 4); }
+        // Not doubled, and the first alone: most stay as small as they are.
+        if (entries.size() == entries.capacity()) { entries.reserve(entries.size() + 1 + entries.size() / 2); }
         HubEntry& entry = entries.emplace_back();
         entry.session = mail.session;
         entry.tag = mail.tag;
