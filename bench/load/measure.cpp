@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -79,13 +80,16 @@ double cpu_seconds(pid_t process) {
 
 namespace {
 
+// Throws std::runtime_error where the kernel does not tell it: that is not the same as none.
 std::uint64_t of_smaps(pid_t process, std::string_view field) {
     std::uint64_t bytes = 0;
     const std::string line = fmt::format("\n{}:", field);
     for (const pid_t each : family_of(process)) {
         const std::string text = read_file(fmt::format("/proc/{}/smaps_rollup", each));
+        if (text.empty()) { continue; }      // It has ended.
         const std::size_t at = text.find(line);
-        if (at != std::string::npos) { bytes += std::stoull(text.substr(at + line.size())) * 1024; }
+        if (at == std::string::npos) { throw std::runtime_error(fmt::format("this kernel's smaps_rollup has no {}", field)); }
+        bytes += std::stoull(text.substr(at + line.size())) * 1024;
     }
     return bytes;
 }
