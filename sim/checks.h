@@ -19,9 +19,6 @@ class Checks {
     void compare_view(const std::string& channel, const std::set<std::string>& users, const std::string& whose);
 
  private:
-    // Sorted, without overlap.
-    using Intervals = std::vector<Interval>;
-
     std::set<std::string> present(const std::string& channel) const;
     void clients_at_rest();
     void redis_at_rest();
@@ -43,12 +40,13 @@ class Checks {
     // As far as the teller could know: its side of a split, and since when it runs.
     struct Teller { std::uint32_t node; std::uint64_t life; };
     Instant began(Teller teller) const;
+    std::optional<Instant> counts_from(const Hold& hold, const std::vector<Instant>& farewells) const;
     Intervals covered(const std::string& user, const std::string& channel, Teller teller) const;
     Intervals beyond_split(const Hold& hold, Teller teller) const;
     Intervals blind(std::uint32_t node) const;
     Intervals out_of_contact(const Hold& hold, bool surely, std::optional<Teller> teller = {}) const;
     bool watched(const Hold& hold, const Interval& silence, Duration limit) const;
-    bool long_blind(const Hold& hold, Instant at) const;
+    bool long_blind(const Hold& hold, Instant at, Duration limit) const;
 
     World& world_;
 };

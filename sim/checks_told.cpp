@@ -9,61 +9,6 @@ namespace starling::sim {
 
 namespace {
 
-using Intervals = std::vector<Interval>;
-
-Intervals united(Intervals parts) {
-    std::erase_if(parts, [](const Interval& part) { return part.to <= part.from; });
-    std::ranges::sort(parts, {}, &Interval::from);
-    Intervals out;
-    for (const auto& part : parts) {
-        if (!out.empty() && part.from <= out.back().to) {
-            out.back().to = std::max(out.back().to, part.to);
-        } else {
-            out.push_back(part);
-        }
-    }
-    return out;
-}
-
-Intervals without(Interval whole, const Intervals& holes) {
-    Intervals out;
-    Instant from = whole.from;
-    for (const auto& hole : holes) {
-        if (hole.to <= from) { continue; }
-        if (hole.from >= whole.to) { break; }
-        if (hole.from > from) { out.push_back({from, hole.from}); }
-        from = std::max(from, hole.to);
-    }
-    if (from < whole.to) { out.push_back({from, whole.to}); }
-    return out;
-}
-
-Duration overlap(Interval a, const Intervals& parts) {
-    Duration out{};
-    for (const auto& part : parts) {
-        const auto from = std::max(a.from, part.from), to = std::min(a.to, part.to);
-        if (from < to) { out += to - from; }
-    }
-    return out;
-}
-
-// The earliest moment in [from, to] that is inside (or, `inside` false, outside) of the intervals.
-std::optional<Instant> earliest(const Intervals& intervals, bool inside, Instant from, Instant to) {
-    Instant at = from;
-    for (const auto& part : intervals) {
-        if (part.to <= at) { continue; }
-        if (part.from > at) {                // In a hole.
-            if (!inside) { break; }
-            at = part.from;
-            break;
-        }
-        if (inside) { break; }
-        at = part.to;
-    }
-    if (inside && std::ranges::none_of(intervals, [&](const Interval& part) { return part.from <= at && at < part.to; })) { return std::nullopt; }
-    return at <= to ? std::optional(at) : std::nullopt;
-}
-
 constexpr Duration kNever = 1h;
 // How old the view of a node in good health may be.
 constexpr Duration kFresh = 600ms;
@@ -71,7 +16,7 @@ constexpr Duration kFresh = 600ms;
 }  // namespace
 
 // As the user's nodes see it; `lingering`: or may let the user linger, which takes as long as the node is blind (R7).
-Checks::Intervals Checks::connected(const std::string& user, const std::string& channel, bool lingering) const {
+Intervals Checks::connected(const std::string& user, const std::string& channel, bool lingering) const {
     Intervals out;
     for (const auto& hold : world_.record_.holds) {
         if (hold.user != user || hold.channel != channel) { continue; }
@@ -95,7 +40,9 @@ Checks::Intervals Checks::connected(const std::string& user, const std::string& 
             }
         }
         // What the node could not say at once it says when it can; or Redis has the user until the node is given up.
-        if (hold.ended) {
+        // R9: but in a story, where nothing else is amiss, it does not say so of somebody who was gone before it was out of contact for long.
+        const bool doubted = world_.options_.stories && gone && !lingering && long_blind(hold, *gone, world_.options_.lease * 11 / 10);
+        if (hold.ended && !doubted) {
             const auto given_up = out_of_contact(hold, true);
             for (const auto& part : blind(hold.node)) {
                 if (whole.to < part.from || part.to <= whole.to) { continue; }
@@ -136,7 +83,7 @@ bool Checks::watched(const Hold& hold, const Interval& silence, Duration limit) 
 // When the node of this hold had been silent for so long that others may have given it up, until it has stated
 // again what it holds; `surely`: must have. Time in which Redis was not there is nobody's silence. P7: who began after Redis
 // had lost what this node said cannot know of it before it is back, and that it be back within the lease is all that is promised.
-Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Teller> teller) const {
+Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Teller> teller) const {
     const Instant knows_since = teller ? began(*teller) : Instant{};
     Intervals out;
     const auto life = world_.record_.lives.find({hold.node, hold.life});
@@ -159,7 +106,9 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::opt
     for (std::size_t i = 1; i < times.size(); ++i) {
         const bool drains = life->second.drains && *life->second.drains < times[i];
         const Duration lease = drains ? options.linger + 2 * options.heartbeat : options.lease;
-        const Duration limit = surely ? (lease + options.heartbeat) * 11 / 10 + 500ms : lease * 9 / 10 - 100ms;
+        // Where clocks agree, what a story calls silence is the whole of it (R8).
+        const Duration at_least = options.stories && !options.drift ? lease : lease * 9 / 10;
+        const Duration limit = surely ? (lease + options.heartbeat) * 11 / 10 + 500ms : at_least - 100ms;
         const Interval gap{times[i - 1], times[i]};
         if (gap.to - gap.from - overlap(gap, away) <= limit || (surely && !watched(hold, gap, limit))) { continue; }
         Instant from = gap.from + limit;
@@ -171,8 +120,8 @@ Checks::Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::opt
     return out;
 }
 
-// Whether the node of this hold heard nothing of Redis for about a lease around `at`, whoever's fault that was.
-bool Checks::long_blind(const Hold& hold, Instant at) const {
+// Whether the node of this hold heard nothing of Redis for so long around `at`, whoever's fault that was.
+bool Checks::long_blind(const Hold& hold, Instant at, Duration limit) const {
     const auto life = world_.record_.lives.find({hold.node, hold.life});
     if (life == world_.record_.lives.end() || world_.options_.memory) { return false; }
     const auto contacts = life->second.contact.find(domain::partition_of({0, hold.channel}, world_.options_.partitions));
@@ -181,13 +130,13 @@ bool Checks::long_blind(const Hold& hold, Instant at) const {
     const auto next = std::ranges::upper_bound(times, at);
     const Instant from = next == times.begin() ? life->second.began : *std::prev(next);
     const Instant to = next == times.end() ? world_.now() : *next;
-    return to - from > world_.options_.lease * 9 / 10 - 100ms;
+    return to - from > limit;
 }
 
 // When a hold on the other side of a split was out of this side's reach for the lease, or not known to it (never, or P7: Redis
 // lost it before the teller began): until that one of the two nodes that was with the old primary has found the new one, and has
 // stated what it holds.
-Checks::Intervals Checks::beyond_split(const Hold& hold, Teller teller) const {
+Intervals Checks::beyond_split(const Hold& hold, Teller teller) const {
     Intervals out;
     const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
     for (const auto& split : world_.splits_) {
@@ -218,7 +167,27 @@ Instant Checks::began(Teller teller) const {
     return life == world_.record_.lives.end() ? Instant{} : life->second.began;
 }
 
-Checks::Intervals Checks::covered(const std::string& user, const std::string& channel, Teller teller) const {
+// From when a leave of this user is false, if ever: since Redis acknowledged it. Beyond P2, a return at a time when no node could
+// write counts from when it was made, where its node could write soon after and the user stayed, and said no farewell elsewhere: no
+// linger runs out meanwhile (R7, R10).
+std::optional<Instant> Checks::counts_from(const Hold& hold, const std::vector<Instant>& farewells) const {
+    constexpr Duration kSoon = 1200ms;
+    const Instant opened = world_.wires_[hold.wire]->opened;
+    for (const auto& still : world_.record_.standstills) {
+        if (opened < still.from || still.to <= opened || still.to + kSoon < hold.opened) { continue; }
+        const Interval settling{still.from, still.to + kSoon};
+        const auto within = [&](Instant at) { return settling.from <= at && at < settling.to; };
+        if ((hold.ended && within(*hold.ended)) || std::ranges::any_of(farewells, within)) { continue; }
+        const auto& life = world_.record_.lives.at({hold.node, hold.life});
+        const auto contacts = life.contact.find(domain::partition_of({0, hold.channel}, world_.options_.partitions));
+        if (contacts == life.contact.end()) { continue; }
+        const auto first = std::ranges::lower_bound(contacts->second, still.to);
+        if (first != contacts->second.end() && *first < still.to + kSoon) { return opened; }
+    }
+    return hold.acked;
+}
+
+Intervals Checks::covered(const std::string& user, const std::string& channel, Teller teller) const {
     const Duration linger = world_.options_.linger * 9 / 10 - 50ms;
     std::vector<Instant> clean_ends;
     for (const auto& hold : world_.record_.holds) {
@@ -230,10 +199,12 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
     std::ranges::sort(clean_ends);
     Intervals out;
     for (const auto& hold : world_.record_.holds) {
-        if (hold.user != user || hold.channel != channel || !hold.acked) { continue; }
-        Interval whole{*hold.acked, hold.ended.value_or(Instant(kNever))};
+        if (hold.user != user || hold.channel != channel) { continue; }
+        const auto from = counts_from(hold, clean_ends);
+        if (!from) { continue; }
+        Interval whole{*from, hold.ended.value_or(Instant(kNever))};
         // R9: who broke while the node was blind for a lease is not stated again.
-        if (hold.ended && !hold.clean && !long_blind(hold, *hold.ended)) {
+        if (hold.ended && !hold.clean && !long_blind(hold, *hold.ended, world_.options_.lease * 9 / 10 - 100ms)) {
             whole.to += linger;
             // A clean leave ends the lingering of the user's other connections too.
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);
@@ -247,7 +218,7 @@ Checks::Intervals Checks::covered(const std::string& user, const std::string& ch
 }
 
 // When this node could not know what is true, and a moment longer. Lost data do not blind: they must not be believed.
-Checks::Intervals Checks::blind(std::uint32_t node) const {
+Intervals Checks::blind(std::uint32_t node) const {
     using enum FaultKind;
     Intervals out;
     for (const auto& away : world_.record_.redis_away) { out.push_back({away.from, away.to + 5s}); }
@@ -260,7 +231,7 @@ Checks::Intervals Checks::blind(std::uint32_t node) const {
             case node_pause: case command_block: case pubsub_block: case partition: case links_dead:
                 is_blind = fault.node == node;
                 break;
-            case command_cut: case pubsub_cut: case lose_replies: case drop_pushes: is_blind = true; break;
+            case command_cut: case pubsub_cut: case lose_replies: case drop_pushes: case all_sleep: is_blind = true; break;
             default: break;
         }
         if (is_blind) { out.push_back({Instant(fault.at), Instant(fault.ends() + 7s)}); }

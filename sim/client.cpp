@@ -17,6 +17,7 @@ Client::Client(World& world, std::uint32_t index, std::string user, std::uint64_
     for (std::uint32_t i = 0; i < options.channels; ++i) {
         if (rng_.below(3) != 0) { wanted_[channel_name(i)] = rng_.below(4) != 0; }
     }
+    if (options.stories) { wanted_[channel_name(0)] = true; }
 }
 
 void Client::broken(const std::string& what) { world_.violation("client " + std::to_string(index_) + " (" + user_ + "): " + what); }
@@ -37,6 +38,12 @@ std::size_t Client::unanswered() const {
 void Client::start() {
     world_.schedule().after(Duration(1ms) * rng_.below(2000), [this] { open(); });
     tick_later();
+}
+
+void Client::move(const Move& move) {
+    its_node_ = move.node;
+    if (move.silent && current_) { world_.go_silent(current_->wire); }
+    leave(move.code, move.away);
 }
 
 void Client::tick_later() {
@@ -71,7 +78,7 @@ void Client::tick() {
         }
     }
     hand_over();
-    if (!current_ || !current_->connected) { return; }
+    if (!current_ || !current_->connected || its_node_) { return; }
     if (!world_.quiet()) {
         do_something();
     } else if (rng_.below(8) == 0 && world_.publishes_in_quiet()) {
@@ -137,7 +144,7 @@ void Client::leave(std::uint16_t code, Duration away) {
 
 void Client::open() {
     if (current_) { return; }
-    const auto node = world_.pick_node(rng_);
+    const auto node = its_node_ ? its_node_ : world_.pick_node(rng_);
     if (!node) {
         world_.schedule().after(500ms, [this, mine = ++opening_] { if (mine == opening_) { open(); } });
         return;

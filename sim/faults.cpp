@@ -212,6 +212,18 @@ void World::begin_fault(const Fault& fault) {
             boundary_ = fault;
             break;
         case slot_move: move_slot(fault); break;
+        case network_down:
+            // A shorter one goes unnoticed: an answer may be as old as that.
+            if (fault.lasts > options_.heartbeat * 16 / 10) { record_.standstills.push_back({now(), until}); }
+            redis_unwell(fault.lasts);
+            for (Node& each : nodes_) {
+                for (auto& kind : each.blocked) { for (auto& way : kind) { way = std::max(way, until); } }
+            }
+            break;
+        case all_sleep:
+            record_.standstills.push_back({now(), until});
+            for (const Node& each : nodes_) { pause_node(each.index, fault.lasts); }
+            break;
         case end: break;
     }
 }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <sstream>
 
 #include "world.h"
@@ -19,13 +20,14 @@ struct Asked {
     std::uint64_t first = 1, count = 1;
     bool one = false, shrink = false;
     bool boundaries = false;                 // Each script's reply of each seed in turn, held or lost.
+    bool rules = false;
     std::uint32_t jobs = 1;
     std::string file;                        // Of regressions.
     std::vector<std::pair<std::string, std::string>> changes;
 };
 
-constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--jobs J] [--mode safety|liveness] [--off RULE]... [--trace] [--shrink]
-                    [--file FILE] [options of a run, as a failing seed prints them]
+constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--jobs J] [--mode safety|liveness|stories] [--off RULE]... [--trace] [--shrink]
+                    [--file FILE] [--rules] [options of a run, as a failing seed prints them]
 
   --seeds N    run N seeds, from --seed (default 1) on
   --seed S     without --seeds: this one alone
@@ -35,6 +37,8 @@ constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--
   --boundaries run each seed once for each script that Redis runs in it, with that one's reply held or lost and no other fault
   --shrink     leave out faults as long as the seed still fails
   --file FILE  each line of it is the options of one run
+  --mode stories  one story of faults at a bad moment in each seed, in place of drawn faults
+  --rules      each rule switched off in turn, until a seed fails for it: in both modes, of at most --seeds N (default 1000) from --seed on
 )";
 
 // One option of a run; false: there is no such.
@@ -71,12 +75,13 @@ bool change(Options& options, const std::string& name, const std::string& value)
 }
 
 Options options_of(const Asked& asked, std::uint64_t seed) {
-    bool liveness = false, memory = false;
+    Mode mode = Mode::safety;
+    bool memory = false;
     for (const auto& [name, value] : asked.changes) {
-        liveness = liveness || (name == "--mode" && value == "liveness");
+        if (name == "--mode") { mode = value == "liveness" ? Mode::liveness : value == "stories" ? Mode::stories : Mode::safety; }
         memory = memory || name == "--memory";
     }
-    Options options = draw_options(seed, liveness);
+    Options options = draw_options(seed, mode);
     if (memory) {
         options.memory = true;
         options.nodes = options.shards = 1;
@@ -95,7 +100,8 @@ Options options_of(const Asked& asked, std::uint64_t seed) {
 // Leaves out one fault after the other, for good where the run fails without it too.
 Options shrink(Options options, ScriptHost& host) {
     options.trace = false;
-    for (std::uint32_t i = 0; i < options.faults_max + options.later_max; ++i) {
+    const std::size_t count = draw_faults(options).size() + options.leave_out.size();
+    for (std::uint32_t i = 0; i < count; ++i) {
         Options less = options;
         if (!less.leave_out.insert(i).second) { continue; }
         if (World(less, host).run()) { options = less; }
@@ -150,15 +156,35 @@ std::uint64_t run_seeds(const Asked& asked, std::uint64_t first, std::uint64_t e
     return failed;
 }
 
-std::uint64_t run_jobs(const Asked& asked) {
-    if (asked.jobs <= 1) { return run_seeds(asked, asked.first, asked.first + asked.count, 1); }
+// The first seed that fails with this rule switched off, and its mode; prints it, and whether there is one.
+bool is_caught(const Asked& asked, const char* rule) {
+    ScriptHost host;
+    for (std::uint64_t seed = asked.first; seed < asked.first + asked.count; ++seed) {
+        for (const Mode mode : {Mode::stories, Mode::safety}) {
+            Options options = draw_options(seed, mode);
+            switch_off(options.off, rule);
+            const auto found = World(options, host).run();
+            if (!found) { continue; }
+            std::printf("%s is caught at seed %llu%s: %s\n", rule, static_cast<unsigned long long>(seed), mode == Mode::stories ? ", --mode stories" : "", found->c_str());
+            std::fflush(stdout);
+            return true;
+        }
+    }
+    std::printf("FAIL %s is not caught\n", rule);
+    std::fflush(stdout);
+    return false;
+}
+
+// In processes of their own; what they return, together.
+std::uint64_t in_jobs(std::uint32_t jobs, const std::function<std::uint64_t(std::uint32_t job)>& work) {
+    if (jobs <= 1) { return work(0); }
     std::vector<std::pair<pid_t, int>> children;
-    for (std::uint32_t job = 0; job < asked.jobs; ++job) {
+    for (std::uint32_t job = 0; job < jobs; ++job) {
         int ends[2];
         if (pipe(ends) != 0) { std::exit(2); }
         const pid_t child = fork();
         if (child == 0) {
-            const auto failed = run_seeds(asked, asked.first + job, asked.first + asked.count, asked.jobs);
+            const std::uint64_t failed = work(job);
             _exit(write(ends[1], &failed, sizeof failed) == sizeof failed ? 0 : 1);
         }
         ::close(ends[1]);
@@ -176,6 +202,21 @@ std::uint64_t run_jobs(const Asked& asked) {
     return failed;
 }
 
+std::uint64_t run_jobs(const Asked& asked) {
+    const std::uint32_t step = std::max<std::uint32_t>(1, asked.jobs);
+    return in_jobs(asked.jobs, [&](std::uint32_t job) { return run_seeds(asked, asked.first + job, asked.first + asked.count, step); });
+}
+
+// How many are not caught.
+std::uint64_t run_rules(const Asked& asked) {
+    const std::uint32_t step = std::max<std::uint32_t>(1, asked.jobs);
+    return in_jobs(asked.jobs, [&](std::uint32_t job) {
+        std::uint64_t failed = 0;
+        for (std::size_t i = job; i < kRules.size(); i += step) { failed += !is_caught(asked, kRules[i]); }
+        return failed;
+    });
+}
+
 bool parse(const std::vector<std::string>& words, Asked& asked) {
     bool seeds_given = false, seed_given = false;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -183,6 +224,7 @@ bool parse(const std::vector<std::string>& words, Asked& asked) {
         if (word == "--trace" || word == "--digest" || word == "--memory") { asked.changes.emplace_back(word, ""); continue; }
         if (word == "--shrink") { asked.shrink = true; continue; }
         if (word == "--boundaries") { asked.boundaries = true; continue; }
+        if (word == "--rules") { asked.rules = true; continue; }
         if (i + 1 == words.size()) { return false; }
         const auto& value = words[++i];
         if (word == "--seeds") { asked.count = std::strtoull(value.c_str(), nullptr, 10); seeds_given = true; }
@@ -192,6 +234,7 @@ bool parse(const std::vector<std::string>& words, Asked& asked) {
         else { asked.changes.emplace_back(word, value); }
     }
     asked.one = seed_given && !seeds_given;
+    if (asked.rules && !seeds_given) { asked.count = 1000; }
     return true;
 }
 
@@ -204,6 +247,11 @@ int main(int argc, char** argv) {
         return 2;
     }
     std::uint64_t count = 0, failed = 0;
+    if (asked.rules) {
+        failed = run_rules(asked);
+        std::printf("%zu rules, %llu failed\n", kRules.size(), static_cast<unsigned long long>(failed));
+        return failed == 0 ? 0 : 1;
+    }
     if (asked.file.empty()) {
         count = asked.count;
         failed = run_jobs(asked);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "story.h"
 
 namespace starling::sim {
 
@@ -14,8 +15,14 @@ constexpr const char* kNames[] = {"node_crash", "node_pause", "node_drain", "com
                                   "command_cut", "pubsub_cut", "links_dead", "redis_restart_empty", "redis_restart",
                                   "redis_flush", "redis_failover", "redis_pause", "redis_slow", "redis_loading", "redis_full",
                                   "redis_readonly", "redis_busy", "script_flush", "lose_replies", "drop_pushes",
-                                  "reply_boundary", "slot_move", "redis_split"};
+                                  "reply_boundary", "slot_move", "redis_split", "network_down", "all_sleep"};
 static_assert(std::size(kNames) == static_cast<std::size_t>(FaultKind::end));
+
+using engine::Ablation;
+// In the order of kRules.
+constexpr bool Ablation::* kSwitches[] = {&Ablation::r2, &Ablation::r3, &Ablation::r4, &Ablation::r6, &Ablation::r7,
+                                          &Ablation::r8, &Ablation::r9, &Ablation::r10, &Ablation::r11};
+static_assert(std::size(kSwitches) == kRules.size());
 
 Duration between(Rng& rng, Duration low, Duration high) {
     return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
@@ -31,11 +38,12 @@ std::string seconds(Duration duration) {
 
 const char* name(FaultKind kind) { return kNames[static_cast<std::size_t>(kind)]; }
 
-Options draw_options(std::uint64_t seed, bool liveness) {
+Options draw_options(std::uint64_t seed, Mode mode) {
     Rng rng(seed * 2 + 1);
     Options out;
     out.seed = seed;
-    out.liveness = liveness;
+    out.liveness = mode == Mode::liveness;
+    out.stories = mode == Mode::stories;
     out.nodes = static_cast<std::uint32_t>(2 + rng.below(3));
     out.shards = rng.below(3) == 0 ? 2 : 1;
     out.partitions = static_cast<std::uint32_t>(out.shards + rng.below(3));
@@ -59,8 +67,14 @@ Options draw_options(std::uint64_t seed, bool liveness) {
     out.next_breaks = out.next_version != 0 && later.below(3) == 0;
     // A healthy part of the world is not on one side of a split.
     Rng latest(seed * 2 + 0x59117);
-    out.splits = !liveness && latest.below(4) == 0;
+    out.splits = !out.liveness && latest.below(4) == 0;
     if (out.splits) { out.later_max = std::max(out.later_max, 1U); }
+    if (out.stories) {
+        out.faults_max = out.later_max = out.next_version = 0;
+        out.splits = out.next_breaks = false;
+        out.tabs = out.users;                // Who goes is not held by another tab.
+        out.drift = latest.below(2) == 0;
+    }
     return out;
 }
 
@@ -81,7 +95,7 @@ std::vector<Fault> draw_faults(const Options& options) {
     }
     std::ranges::stable_sort(out, {}, &Fault::at);
     Rng later(options.seed * 2 + 0xd1ce);
-    const auto last = options.splits ? FaultKind::end : FaultKind::redis_split;
+    const auto last = options.splits ? FaultKind::drawn_end : FaultKind::redis_split;
     for (std::uint32_t i = 0; i < options.later_max; ++i) {
         constexpr auto kFirst = static_cast<std::uint64_t>(FaultKind::count);
         Fault fault;
@@ -93,6 +107,7 @@ std::vector<Fault> draw_faults(const Options& options) {
         out.push_back(fault);
     }
     if (options.boundary != 0) { out.clear(); }
+    if (options.stories) { out = draw_story(options).faults; }
     std::vector<Fault> kept;
     for (std::uint32_t i = 0; i < out.size(); ++i) {
         if (!options.leave_out.contains(i)) { kept.push_back(out[i]); }
@@ -107,7 +122,7 @@ std::string describe(const Fault& fault) {
 }
 
 std::string describe(const Options& options) {
-    std::string out = "--seed " + std::to_string(options.seed) + (options.liveness ? " --mode liveness" : "");
+    std::string out = "--seed " + std::to_string(options.seed) + (options.liveness ? " --mode liveness" : options.stories ? " --mode stories" : "");
     const auto number = [&](const char* name, std::uint64_t value) { out += std::string(" ") + name + " " + std::to_string(value); };
     if (options.memory) { out += " --memory"; }
     number("--nodes", options.nodes);
@@ -132,22 +147,17 @@ std::string describe(const Options& options) {
     number("--next-breaks", options.next_breaks);
     if (options.boundary != 0) { number("--boundary", options.boundary); }
     for (const auto fault : options.leave_out) { number("--leave-out", fault); }
-    const auto& off = options.off;
-    for (const auto& [rule, is_off] : {std::pair{"R2", off.r2}, {"R3", off.r3}, {"R4", off.r4}, {"R6", off.r6}, {"R7", off.r7},
-                                       {"R8", off.r8}, {"R9", off.r9}, {"R10", off.r10}, {"R11", off.r11}}) {
-        if (is_off) { out += std::string(" --off ") + rule; }
+    for (std::size_t i = 0; i < kRules.size(); ++i) {
+        if (options.off.*kSwitches[i]) { out += std::string(" --off ") + kRules[i]; }
     }
     return out;
 }
 
-bool switch_off(engine::Ablation& off, const std::string& rule) {
-    const std::string number = rule.starts_with('R') || rule.starts_with('r') ? rule.substr(1) : rule;
-    bool engine::Ablation::* const rules[] = {&engine::Ablation::r2, &engine::Ablation::r3, &engine::Ablation::r4,
-                                              &engine::Ablation::r6, &engine::Ablation::r7, &engine::Ablation::r8,
-                                              &engine::Ablation::r9, &engine::Ablation::r10, &engine::Ablation::r11};
-    const char* numbers[] = {"2", "3", "4", "6", "7", "8", "9", "10", "11"};
-    for (std::size_t i = 0; i < std::size(rules); ++i) {
-        if (number == numbers[i]) { off.*rules[i] = true; return true; }
+bool switch_off(Ablation& off, const std::string& rule) {
+    for (std::size_t i = 0; i < kRules.size(); ++i) {
+        if (rule != kRules[i] && "R" + rule != kRules[i]) { continue; }
+        off.*kSwitches[i] = true;
+        return true;
     }
     return false;
 }

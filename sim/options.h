@@ -1,6 +1,7 @@
 #pragma once
 // One run's whole set of options: drawn from its seed, or given; and the faults that will happen in it.
 
+#include <array>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -23,6 +24,10 @@ enum class FaultKind : std::uint8_t {
     reply_boundary = count,                          // The reply of one script is held or lost, whichever it is.
     slot_move,                                       // A partition's subscriptions are ended by the server.
     redis_split,                                     // An old primary goes on with some of the nodes, then it is gone. Only if asked for.
+    drawn_end,
+    // Of stories alone: all nodes at once.
+    network_down = drawn_end,                        // Nothing goes between them and Redis.
+    all_sleep,
     end
 };
 const char* name(FaultKind kind);
@@ -35,9 +40,12 @@ struct Fault {
     Duration ends() const { return at + lasts; }
 };
 
+enum class Mode : std::uint8_t { safety, liveness, stories };
+
 struct Options {
     std::uint64_t seed = 1;
     bool liveness = false;
+    bool stories = false;                    // One story (story.h) in place of drawn faults.
     bool memory = false;                     // One node with the embedded engine, without Redis.
     std::uint32_t nodes = 3, shards = 1, partitions = 2;
     std::uint32_t users = 5, tabs = 8, channels = 3;
@@ -65,11 +73,13 @@ struct Options {
 };
 
 // What a seed draws; the command line may change it afterwards.
-Options draw_options(std::uint64_t seed, bool liveness);
+Options draw_options(std::uint64_t seed, Mode mode);
 std::vector<Fault> draw_faults(const Options& options);
 // As the command line takes it.
 std::string describe(const Options& options);
 std::string describe(const Fault& fault);
+// The rules that can be switched off.
+inline constexpr std::array kRules = {"R2", "R3", "R4", "R6", "R7", "R8", "R9", "R10", "R11"};
 // "R4" or "4"; false: there is no such rule.
 bool switch_off(engine::Ablation& off, const std::string& rule);
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "intervals.h"
 
 namespace starling::sim {
 
@@ -34,11 +35,6 @@ struct Told {
     std::string channel, user;
 };
 
-struct Interval {
-    Instant from, to;
-    bool new_primary = false;                // Of redis_away: began in a split, and ails its new primary alone.
-};
-
 struct NodeLife {
     Instant began{};
     std::optional<Instant> crashed, drains;
@@ -52,6 +48,7 @@ class Record {
     std::vector<Told> farewells;             // `unsubscribed`, when it was answered: a node does one request after another.
     std::vector<Interval> redis_away;        // Answered nobody ...
     std::vector<Interval> redis_slow;        // ... or late.
+    std::vector<Interval> standstills;       // No node could write: none had a way to Redis, or all slept.
     std::vector<Instant> losses;             // Of what Redis held, all or the last of it.
     std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife> lives;
 

@@ -34,6 +34,7 @@ std::uint32_t World::connect(std::uint32_t client, const std::string& user, std:
     wire->life = node.life;
     wire->shard = static_cast<std::uint32_t>(rng_.below(options_.shards));
     wire->user = user;
+    wire->opened = now();
     wires_.push_back(std::move(wire));
     wires_[id]->to_node = now() + delay();
     trace("client ", client, " (", user, ") connects to node ", index, " wire ", id);

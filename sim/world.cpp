@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "checks.h"
 #include "client.h"
+#include "story.h"
 
 namespace starling::sim {
 
@@ -87,6 +88,11 @@ std::optional<std::string> World::run() {
         schedule_.after(Duration(1ms) * rng_.below(300), [this, i] { start_node(i); });
     }
     for (auto& client : clients_) { client->start(); }
+    if (options_.stories) {
+        for (const Move& move : draw_story(options_).moves) {
+            schedule_.at(Instant(move.at), [this, move] { clients_[Story::kTraveller]->move(move); });
+        }
+    }
     faults_end_ = Instant(options_.active);
     if (options_.boundary != 0) {
         boundary_at_ = options_.boundary;

@@ -49,6 +49,7 @@ struct Wire {
     bool client_open = true;
     bool silent = false;                     // Half-open: nothing goes through any more, and no end is told.
     Instant to_node{}, to_client{};          // When the last bytes of either way arrive.
+    Instant opened{};                        // By the client.
     Instant heard{};                         // By the node.
     std::optional<Instant> gone;             // When the client closed it, or fell silent.
     bool held = false;                       // HoldInput.

@@ -1,4 +1,4 @@
-// Rules that hardly any seed of the simulator needs (docs/decisions/0015): the story of each with the rule and without it.
+// Rules that only a story of the simulator needs (docs/decisions/0015): what each does, with the rule and without it.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,78 @@
+#include "story.h"
+
+#include <algorithm>
+
+#include "base/random.h"
+
+namespace starling::sim {
+
+namespace {
+
+struct Teller {
+    Rng rng;
+    std::uint32_t here, there;               // Two nodes.
+    Duration begins;                         // The traveller is at home by then.
+    Story story;
+
+    Duration between(Duration low, Duration high) {
+        return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
+    }
+    void fault(FaultKind kind, Duration at, Duration lasts, std::uint32_t node = 0) {
+        story.faults.push_back({.kind = kind, .at = at, .lasts = lasts, .node = node, .amount = 0});
+    }
+    // Latest return that is within the linger by every clock.
+    static constexpr Duration kReturn = 4300ms;
+    // By every clock the linger is over.
+    static constexpr Duration kOver = 5300ms;
+
+    // R7. A connection breaks, then nobody reaches Redis; the user is back on another node meanwhile, and the linger ends before
+    // that one can say so.
+    void back_while_the_network_is_down() {
+        const Duration down = between(100ms, kOver - 1700ms);
+        story.moves.push_back({.at = begins, .away = between(down + 20ms, kReturn), .node = there});
+        fault(FaultKind::network_down, begins + down, between(kOver, 7s) - down);
+    }
+
+    // R8. A node sleeps for nearly a lease; in the end all connections are cut and nobody reaches Redis, and then all do.
+    void nearly_silent_when_the_network_goes_down() {
+        const Duration alone = between(6800ms, 8200ms), down = between(700ms, 1400ms);
+        fault(FaultKind::node_pause, begins, alone + down + between(0ms, 100ms), here);
+        fault(FaultKind::command_cut, begins + alone, 0s);
+        fault(FaultKind::network_down, begins + alone, down);
+    }
+
+    // R9. A node sleeps until the others have given it up; a client of it was lost without a word as it fell asleep.
+    void lost_as_the_node_fell_asleep() {
+        const Duration asleep = between(10s, 14s);
+        story.moves.push_back({.at = begins - between(0s, 2s), .away = asleep + between(8s, 12s), .node = there, .silent = true});
+        fault(FaultKind::node_pause, begins, asleep, here);
+    }
+
+    // R10. All nodes sleep for a little more than a heartbeat, as machines of one host do; a linger ends then, and the user is back.
+    void back_while_all_sleep() {
+        const Duration falls = between(3900ms, kReturn - 100ms);
+        story.moves.push_back({.at = begins, .away = between(falls + 10ms, kReturn), .node = there});
+        fault(FaultKind::all_sleep, begins + falls, between(1100ms, 1450ms));
+    }
+};
+
+}  // namespace
+
+Story draw_story(const Options& options) {
+    if (options.nodes < 2) { return {}; }
+    Rng rng(options.seed * 2 + 0x570e1);
+    const auto here = static_cast<std::uint32_t>(rng.below(options.nodes));
+    const auto there = static_cast<std::uint32_t>((here + 1 + rng.below(options.nodes - 1)) % options.nodes);
+    Teller teller{.rng = rng, .here = here, .there = there, .begins = {}, .story = {}};
+    teller.story.moves.push_back({.at = teller.between(2500ms, 3500ms), .away = 0s, .node = here, .code = 1000});
+    teller.begins = teller.between(5500ms, 7s);
+    switch (teller.rng.below(6)) {
+        case 0: teller.back_while_the_network_is_down(); break;
+        case 1: teller.lost_as_the_node_fell_asleep(); break;
+        case 2: teller.back_while_all_sleep(); break;
+        default: teller.nearly_silent_when_the_network_goes_down();   // Its moment is the hardest to hit.
+    }
+    return std::move(teller.story);
+}
+
+}  // namespace starling::sim
