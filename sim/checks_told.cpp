@@ -40,8 +40,9 @@ Intervals Checks::connected(const std::string& user, const std::string& channel,
             }
         }
         // What the node could not say at once it says when it can; or Redis has the user until the node is given up.
-        // R9: but in a story, where nothing else is amiss, it does not say so of somebody who was gone before it was out of contact for long.
-        const bool doubted = world_.options_.stories && gone && !lingering && long_blind(hold, *gone, world_.options_.lease * 11 / 10);
+        // R9: but in a story, where nothing else is amiss, a node that was given up does not say so of somebody who was gone by then.
+        const Duration given_up_after = (world_.options_.lease + world_.options_.heartbeat) * 11 / 10 + 500ms;
+        const bool doubted = world_.options_.stories && gone && !lingering && long_blind(hold, *gone, given_up_after);
         if (hold.ended && !doubted) {
             const auto given_up = out_of_contact(hold, true);
             for (const auto& part : blind(hold.node)) {
@@ -107,7 +108,7 @@ Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Te
         const bool drains = life->second.drains && *life->second.drains < times[i];
         const Duration lease = drains ? options.linger + 2 * options.heartbeat : options.lease;
         // Where clocks agree, what a story calls silence is the whole of it (R8).
-        const Duration at_least = options.stories && !options.drift ? lease : lease * 9 / 10;
+        const Duration at_least = options.stories && !options.drift && !drains ? lease : lease * 9 / 10;
         const Duration limit = surely ? (lease + options.heartbeat) * 11 / 10 + 500ms : at_least - 100ms;
         const Interval gap{times[i - 1], times[i]};
         if (gap.to - gap.from - overlap(gap, away) <= limit || (surely && !watched(hold, gap, limit))) { continue; }

@@ -24,7 +24,7 @@ class Client {
     Client(World& world, std::uint32_t index, std::string user, std::uint64_t seed);
 
     void start();
-    // From now on it does what the story says and nothing else.
+    // From now on it does nothing by chance, and opens its connections on the story's node.
     void move(const Move& move);
     void on_frame(std::uint32_t wire, const JsonFrame& frame);
     void on_closed(std::uint32_t wire, std::uint16_t code);
@@ -105,7 +105,7 @@ class Client {
     std::map<std::string, bool> wanted_;
     std::map<std::string, Log> logs_;
     std::optional<Connection> current_, next_;   // next_: the node told us to go.
-    std::optional<std::uint32_t> its_node_;  // Of a story's move: it opens there, and does nothing by itself.
+    std::optional<std::uint32_t> its_node_;  // Of a story's move.
     std::uint32_t tries_ = 0;
     std::uint64_t opening_ = 0;
     std::map<std::int64_t, Request> requests_;

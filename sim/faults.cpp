@@ -213,7 +213,6 @@ void World::begin_fault(const Fault& fault) {
             break;
         case slot_move: move_slot(fault); break;
         case network_down:
-            // A shorter one goes unnoticed: an answer may be as old as that.
             if (fault.lasts > options_.heartbeat * 16 / 10) { record_.standstills.push_back({now(), until}); }
             redis_unwell(fault.lasts);
             for (Node& each : nodes_) {

@@ -74,11 +74,18 @@ bool change(Options& options, const std::string& name, const std::string& value)
     return true;
 }
 
+std::optional<Mode> mode_of(const std::string& name) {
+    if (name == "safety") { return Mode::safety; }
+    if (name == "liveness") { return Mode::liveness; }
+    if (name == "stories") { return Mode::stories; }
+    return std::nullopt;
+}
+
 Options options_of(const Asked& asked, std::uint64_t seed) {
     Mode mode = Mode::safety;
     bool memory = false;
     for (const auto& [name, value] : asked.changes) {
-        if (name == "--mode") { mode = value == "liveness" ? Mode::liveness : value == "stories" ? Mode::stories : Mode::safety; }
+        if (name == "--mode") { mode = *mode_of(value); }
         memory = memory || name == "--memory";
     }
     Options options = draw_options(seed, mode);
@@ -156,7 +163,7 @@ std::uint64_t run_seeds(const Asked& asked, std::uint64_t first, std::uint64_t e
     return failed;
 }
 
-// The first seed that fails with this rule switched off, and its mode; prints it, and whether there is one.
+// Whether a seed fails with this rule switched off; prints the first one.
 bool is_caught(const Asked& asked, const char* rule) {
     ScriptHost host;
     for (std::uint64_t seed = asked.first; seed < asked.first + asked.count; ++seed) {
@@ -165,7 +172,7 @@ bool is_caught(const Asked& asked, const char* rule) {
             switch_off(options.off, rule);
             const auto found = World(options, host).run();
             if (!found) { continue; }
-            std::printf("%s is caught at seed %llu%s: %s\n", rule, static_cast<unsigned long long>(seed), mode == Mode::stories ? ", --mode stories" : "", found->c_str());
+            std::printf("%s is caught: %s: %s\n", rule, describe(options).c_str(), found->c_str());
             std::fflush(stdout);
             return true;
         }
@@ -235,7 +242,14 @@ bool parse(const std::vector<std::string>& words, Asked& asked) {
     }
     asked.one = seed_given && !seeds_given;
     if (asked.rules && !seeds_given) { asked.count = 1000; }
-    return true;
+    bool stories = false, boundary = asked.boundaries;
+    for (const auto& [name, value] : asked.changes) {
+        if (name == "--mode" && !mode_of(value)) { return false; }
+        stories = stories || value == "stories";
+        boundary = boundary || name == "--boundary";
+    }
+    // A story is the only thing that is amiss in its run; the rules are tried as they are drawn.
+    return !(stories && boundary) && !(asked.rules && (boundary || asked.shrink || !asked.changes.empty() || !asked.file.empty()));
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ class Record {
     std::vector<Told> farewells;             // `unsubscribed`, when it was answered: a node does one request after another.
     std::vector<Interval> redis_away;        // Answered nobody ...
     std::vector<Interval> redis_slow;        // ... or late.
-    std::vector<Interval> standstills;       // No node could write: none had a way to Redis, or all slept.
+    // No node could write, and all noticed: none had a way to Redis for 1.5 heartbeats, or all slept for one, by the slowest clock.
+    std::vector<Interval> standstills;
     std::vector<Instant> losses;             // Of what Redis held, all or the last of it.
     std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife> lives;
 
