@@ -13,6 +13,10 @@ constexpr Duration kNever = 1h;
 // How old the view of a node in good health may be.
 constexpr Duration kFresh = 600ms;
 
+// A node that is silent is not given up before this, and has been after that, by any clock.
+Duration earliest_end(Duration lease) { return lease * 9 / 10 - 100ms; }
+Duration latest_end(Duration lease, Duration heartbeat) { return (lease + heartbeat) * 11 / 10 + 500ms; }
+
 }  // namespace
 
 // As the user's nodes see it; `lingering`: or may let the user linger, which takes as long as the node is blind (R7).
@@ -41,8 +45,8 @@ Intervals Checks::connected(const std::string& user, const std::string& channel,
         }
         // What the node could not say at once it says when it can; or Redis has the user until the node is given up.
         // R9: but in a story, where nothing else is amiss, a node that was given up does not say so of somebody who was gone by then.
-        const Duration given_up_after = (world_.options_.lease + world_.options_.heartbeat) * 11 / 10 + 500ms;
-        const bool doubted = world_.options_.stories && gone && !lingering && long_blind(hold, *gone, given_up_after);
+        const Options& options = world_.options_;
+        const bool doubted = options.mode == Mode::stories && gone && !lingering && long_blind(hold, *gone, latest_end(options.lease, options.heartbeat));
         if (hold.ended && !doubted) {
             const auto given_up = out_of_contact(hold, true);
             for (const auto& part : blind(hold.node)) {
@@ -92,13 +96,13 @@ Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Te
     const auto partition = domain::partition_of({0, hold.channel}, world_.options_.partitions);
     const auto contacts = life->second.contact.find(partition);
     if (contacts == life->second.contact.end()) { return {{life->second.began, Instant(kNever)}}; }
-    auto parts = world_.record_.redis_away;
-    if (surely) { parts.insert(parts.end(), world_.record_.redis_slow.begin(), world_.record_.redis_slow.end()); }
-    for (auto& part : parts) {               // What ails the new primary alone does not ail those who are with the old one.
+    Intervals parts = surely ? world_.record_.redis_slow : Intervals{};
+    for (auto part : world_.record_.redis_away) {   // What ails the new primary alone does not ail those who are with the old one.
         for (const auto& split : world_.splits_) {
             const bool other_side = teller && part.new_primary && split.from <= part.from && part.from < split.to && split.with_old(teller->node);
             if (other_side) { part.from = std::min(part.to, split.to); }
         }
+        parts.push_back(part);
     }
     const auto away = united(std::move(parts));
     std::vector<Instant> times = contacts->second;
@@ -108,8 +112,8 @@ Intervals Checks::out_of_contact(const Hold& hold, bool surely, std::optional<Te
         const bool drains = life->second.drains && *life->second.drains < times[i];
         const Duration lease = drains ? options.linger + 2 * options.heartbeat : options.lease;
         // Where clocks agree, what a story calls silence is the whole of it (R8).
-        const Duration at_least = options.stories && !options.drift && !drains ? lease : lease * 9 / 10;
-        const Duration limit = surely ? (lease + options.heartbeat) * 11 / 10 + 500ms : at_least - 100ms;
+        const bool exact = options.mode == Mode::stories && !options.drift && !drains;
+        const Duration limit = surely ? latest_end(lease, options.heartbeat) : exact ? lease - 100ms : earliest_end(lease);
         const Interval gap{times[i - 1], times[i]};
         if (gap.to - gap.from - overlap(gap, away) <= limit || (surely && !watched(hold, gap, limit))) { continue; }
         Instant from = gap.from + limit;
@@ -205,7 +209,7 @@ Intervals Checks::covered(const std::string& user, const std::string& channel, T
         if (!from) { continue; }
         Interval whole{*from, hold.ended.value_or(Instant(kNever))};
         // R9: who broke while the node was blind for a lease is not stated again.
-        if (hold.ended && !hold.clean && !long_blind(hold, *hold.ended, world_.options_.lease * 9 / 10 - 100ms)) {
+        if (hold.ended && !hold.clean && !long_blind(hold, *hold.ended, earliest_end(world_.options_.lease))) {
             whole.to += linger;
             // A clean leave ends the lingering of the user's other connections too.
             const auto next = std::ranges::lower_bound(clean_ends, *hold.ended);

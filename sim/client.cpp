@@ -17,7 +17,7 @@ Client::Client(World& world, std::uint32_t index, std::string user, std::uint64_
     for (std::uint32_t i = 0; i < options.channels; ++i) {
         if (rng_.below(3) != 0) { wanted_[channel_name(i)] = rng_.below(4) != 0; }
     }
-    if (options.stories) { wanted_[channel_name(0)] = true; }
+    if (options.mode == Mode::stories) { wanted_[channel_name(0)] = true; }
 }
 
 void Client::broken(const std::string& what) { world_.violation("client " + std::to_string(index_) + " (" + user_ + "): " + what); }

@@ -11,7 +11,7 @@ std::string World::random_run_id() {
     return out;
 }
 
-void World::redis_unwell(Duration lasts) { record_.redis_away.push_back({now(), now() + lasts}); }
+void World::redis_unwell(Duration lasts) { record_.redis_away.push_back({{now(), now() + lasts}}); }
 
 // The mood that there was ends with this one, or with its server.
 void World::mood_ends() {
@@ -111,7 +111,7 @@ void World::end_split(bool silent) {
 // The reply of one script, whichever it happens to be: late, or lost with its link or without a word.
 void World::on_boundary(std::uint32_t id, const Fault& fault) {
     Link& link = *links_[id];
-    if (options_.liveness && link.node == 0) { ++boundary_at_; return; }
+    if (options_.mode == Mode::liveness && link.node == 0) { ++boundary_at_; return; }
     const Duration lasts = Duration(1ms) * (100 + fault.amount * 7919ULL % 12000);
     Fault done{.kind = FaultKind::command_block, .at = now().time_since_epoch(), .lasts = lasts, .node = link.node, .amount = fault.amount};
     switch (fault.amount % 3) {
@@ -159,6 +159,9 @@ void World::begin_fault(const Fault& fault) {
         if (fault.amount % 3 != 1) { node.blocked[kind][0] = std::max(node.blocked[kind][0], until); }
         if (fault.amount % 3 != 2) { node.blocked[kind][1] = std::max(node.blocked[kind][1], until); }
     };
+    const auto cut_off = [&](Node& from_redis) {
+        for (auto& kind : from_redis.blocked) { for (auto& way : kind) { way = std::max(way, until); } }
+    };
     using enum FaultKind;
     switch (fault.kind) {
         case node_crash: {
@@ -171,7 +174,7 @@ void World::begin_fault(const Fault& fault) {
         case command_block: block(0); break;
         case pubsub_block: block(1); break;
         case partition:
-            for (auto& kind : node.blocked) { for (auto& way : kind) { way = std::max(way, until); } }
+            cut_off(node);
             break;
         case command_cut: cut_links(sometimes ? std::nullopt : std::optional(fault.node), false, false); break;
         case pubsub_cut: cut_links(sometimes ? std::nullopt : std::optional(fault.node), true, false); break;
@@ -213,11 +216,10 @@ void World::begin_fault(const Fault& fault) {
             break;
         case slot_move: move_slot(fault); break;
         case network_down:
+            // 1.5 heartbeats by a clock that is slow by 5 %.
             if (fault.lasts > options_.heartbeat * 16 / 10) { record_.standstills.push_back({now(), until}); }
             redis_unwell(fault.lasts);
-            for (Node& each : nodes_) {
-                for (auto& kind : each.blocked) { for (auto& way : kind) { way = std::max(way, until); } }
-            }
+            for (Node& each : nodes_) { cut_off(each); }
             break;
         case all_sleep:
             record_.standstills.push_back({now(), until});

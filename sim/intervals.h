@@ -10,10 +10,9 @@ namespace starling::sim {
 
 struct Interval {
     Instant from, to;
-    bool new_primary = false;                // Of redis_away: began in a split, and ails its new primary alone.
 };
 
-// Those that functions give and take are sorted and do not overlap, but for what is to be united.
+// Sorted and without overlap, but for what is to be united.
 using Intervals = std::vector<Interval>;
 
 Intervals united(Intervals parts);

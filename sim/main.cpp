@@ -20,7 +20,7 @@ struct Asked {
     std::uint64_t first = 1, count = 1;
     bool one = false, shrink = false;
     bool boundaries = false;                 // Each script's reply of each seed in turn, held or lost.
-    bool rules = false;
+    bool rules = false;                      // Each switched off in turn.
     std::uint32_t jobs = 1;
     std::string file;                        // Of regressions.
     std::vector<std::pair<std::string, std::string>> changes;
@@ -37,8 +37,8 @@ constexpr const char* kUsage = R"(usage: starling_sim [--seeds N] [--seed S] [--
   --boundaries run each seed once for each script that Redis runs in it, with that one's reply held or lost and no other fault
   --shrink     leave out faults as long as the seed still fails
   --file FILE  each line of it is the options of one run
-  --mode stories  one story of faults at a bad moment in each seed, in place of drawn faults
-  --rules      each rule switched off in turn, until a seed fails for it: in both modes, of at most --seeds N (default 1000) from --seed on
+  --mode M     safety; liveness: the first node and Redis stay well; stories: one story of faults at a bad moment, in place of drawn ones
+  --rules      each rule switched off in turn until a seed fails, as a story or with drawn faults, of --seeds N (default 1000) at most
 )";
 
 // One option of a run; false: there is no such.
@@ -72,13 +72,6 @@ bool change(Options& options, const std::string& name, const std::string& value)
     else if (name == "--off") { return switch_off(options.off, value); }
     else { return false; }
     return true;
-}
-
-std::optional<Mode> mode_of(const std::string& name) {
-    if (name == "safety") { return Mode::safety; }
-    if (name == "liveness") { return Mode::liveness; }
-    if (name == "stories") { return Mode::stories; }
-    return std::nullopt;
 }
 
 Options options_of(const Asked& asked, std::uint64_t seed) {
@@ -224,6 +217,11 @@ std::uint64_t run_rules(const Asked& asked) {
     });
 }
 
+bool refuse(const std::string& why) {
+    std::fprintf(stderr, "%s\n", why.c_str());
+    return false;
+}
+
 bool parse(const std::vector<std::string>& words, Asked& asked) {
     bool seeds_given = false, seed_given = false;
     for (std::size_t i = 0; i < words.size(); ++i) {
@@ -244,12 +242,17 @@ bool parse(const std::vector<std::string>& words, Asked& asked) {
     if (asked.rules && !seeds_given) { asked.count = 1000; }
     bool stories = false, boundary = asked.boundaries;
     for (const auto& [name, value] : asked.changes) {
-        if (name == "--mode" && !mode_of(value)) { return false; }
-        stories = stories || value == "stories";
+        if (name == "--mode") {
+            if (!mode_of(value)) { return refuse("--mode " + value + "?"); }
+            stories = *mode_of(value) == Mode::stories;
+        }
         boundary = boundary || name == "--boundary";
     }
-    // A story is the only thing that is amiss in its run; the rules are tried as they are drawn.
-    return !(stories && boundary) && !(asked.rules && (boundary || asked.shrink || !asked.changes.empty() || !asked.file.empty()));
+    if (stories && boundary) { return refuse("a story is the only thing that is amiss in its run: no --boundary with --mode stories"); }
+    if (asked.rules && (boundary || asked.shrink || !asked.changes.empty() || !asked.file.empty())) {
+        return refuse("--rules takes --seed, --seeds and --jobs alone");
+    }
+    return true;
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <iterator>
 #include <utility>
 
-#include "base/random.h"
 #include "story.h"
 
 namespace starling::sim {
@@ -17,16 +16,13 @@ constexpr const char* kNames[] = {"node_crash", "node_pause", "node_drain", "com
                                   "redis_readonly", "redis_busy", "script_flush", "lose_replies", "drop_pushes",
                                   "reply_boundary", "slot_move", "redis_split", "network_down", "all_sleep"};
 static_assert(std::size(kNames) == static_cast<std::size_t>(FaultKind::end));
+constexpr std::string_view kModes[] = {"safety", "liveness", "stories"};
 
 using engine::Ablation;
 // In the order of kRules.
 constexpr bool Ablation::* kSwitches[] = {&Ablation::r2, &Ablation::r3, &Ablation::r4, &Ablation::r6, &Ablation::r7,
                                           &Ablation::r8, &Ablation::r9, &Ablation::r10, &Ablation::r11};
 static_assert(std::size(kSwitches) == kRules.size());
-
-Duration between(Rng& rng, Duration low, Duration high) {
-    return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
-}
 
 std::string seconds(Duration duration) {
     char text[32];
@@ -36,14 +32,22 @@ std::string seconds(Duration duration) {
 
 }  // namespace
 
+Duration between(Rng& rng, Duration low, Duration high) {
+    return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
+}
+
 const char* name(FaultKind kind) { return kNames[static_cast<std::size_t>(kind)]; }
+
+std::optional<Mode> mode_of(std::string_view name) {
+    const auto at = std::ranges::find(kModes, name);
+    return at == std::end(kModes) ? std::nullopt : std::optional(static_cast<Mode>(at - std::begin(kModes)));
+}
 
 Options draw_options(std::uint64_t seed, Mode mode) {
     Rng rng(seed * 2 + 1);
     Options out;
     out.seed = seed;
-    out.liveness = mode == Mode::liveness;
-    out.stories = mode == Mode::stories;
+    out.mode = mode;
     out.nodes = static_cast<std::uint32_t>(2 + rng.below(3));
     out.shards = rng.below(3) == 0 ? 2 : 1;
     out.partitions = static_cast<std::uint32_t>(out.shards + rng.below(3));
@@ -67,9 +71,9 @@ Options draw_options(std::uint64_t seed, Mode mode) {
     out.next_breaks = out.next_version != 0 && later.below(3) == 0;
     // A healthy part of the world is not on one side of a split.
     Rng latest(seed * 2 + 0x59117);
-    out.splits = !out.liveness && latest.below(4) == 0;
+    out.splits = mode != Mode::liveness && latest.below(4) == 0;
     if (out.splits) { out.later_max = std::max(out.later_max, 1U); }
-    if (out.stories) {
+    if (mode == Mode::stories) {
         out.faults_max = out.later_max = out.next_version = 0;
         out.splits = out.next_breaks = false;
         out.tabs = out.users;                // Who goes is not held by another tab.
@@ -82,6 +86,7 @@ std::vector<Fault> draw_faults(const Options& options) {
     Rng rng(options.seed * 2 + 0x5eed);
     std::vector<Fault> out;
     if (options.memory) { return out; }
+    const bool liveness = options.mode == Mode::liveness;
     for (std::uint32_t i = 0; i < options.faults_max; ++i) {
         Fault fault;
         fault.kind = static_cast<FaultKind>(rng.below(static_cast<std::uint64_t>(FaultKind::count)));
@@ -89,7 +94,7 @@ std::vector<Fault> draw_faults(const Options& options) {
         const bool is_long = rng.below(3) == 0;
         fault.lasts = is_long ? between(rng, 5s, 15s) : between(rng, 50ms, 5s);
         // In liveness runs the first node is healthy, and so is Redis in the end.
-        fault.node = static_cast<std::uint32_t>(options.liveness ? 1 + rng.below(options.nodes - 1) : rng.below(options.nodes));
+        fault.node = static_cast<std::uint32_t>(liveness ? 1 + rng.below(options.nodes - 1) : rng.below(options.nodes));
         fault.amount = static_cast<std::uint32_t>(rng.below(1000));
         out.push_back(fault);
     }
@@ -102,12 +107,12 @@ std::vector<Fault> draw_faults(const Options& options) {
         fault.kind = static_cast<FaultKind>(kFirst + later.below(static_cast<std::uint64_t>(last) - kFirst));
         fault.at = between(later, 1s, std::max<Duration>(options.active - 1s, 2s));
         fault.lasts = later.below(2) == 0 ? between(later, 5s, 15s) : between(later, 50ms, 5s);
-        fault.node = static_cast<std::uint32_t>(options.liveness ? 1 + later.below(options.nodes - 1) : later.below(options.nodes));
+        fault.node = static_cast<std::uint32_t>(liveness ? 1 + later.below(options.nodes - 1) : later.below(options.nodes));
         fault.amount = static_cast<std::uint32_t>(later.below(1000000));
         out.push_back(fault);
     }
     if (options.boundary != 0) { out.clear(); }
-    if (options.stories) { out = draw_story(options).faults; }
+    if (options.mode == Mode::stories) { out = draw_story(options).faults; }
     std::vector<Fault> kept;
     for (std::uint32_t i = 0; i < out.size(); ++i) {
         if (!options.leave_out.contains(i)) { kept.push_back(out[i]); }
@@ -122,7 +127,8 @@ std::string describe(const Fault& fault) {
 }
 
 std::string describe(const Options& options) {
-    std::string out = "--seed " + std::to_string(options.seed) + (options.liveness ? " --mode liveness" : options.stories ? " --mode stories" : "");
+    std::string out = "--seed " + std::to_string(options.seed);
+    if (options.mode != Mode::safety) { out.append(" --mode ").append(kModes[static_cast<std::size_t>(options.mode)]); }
     const auto number = [&](const char* name, std::uint64_t value) { out += std::string(" ") + name + " " + std::to_string(value); };
     if (options.memory) { out += " --memory"; }
     number("--nodes", options.nodes);

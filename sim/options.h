@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/random.h"
 #include "base/time.h"
 #include "engine/settings.h"
 
@@ -40,12 +43,16 @@ struct Fault {
     Duration ends() const { return at + lasts; }
 };
 
-enum class Mode : std::uint8_t { safety, liveness, stories };
+enum class Mode : std::uint8_t {
+    safety,
+    liveness,                                // The first node and Redis stay well, and must make progress.
+    stories                                  // One story (story.h) in place of drawn faults.
+};
+std::optional<Mode> mode_of(std::string_view name);
 
 struct Options {
     std::uint64_t seed = 1;
-    bool liveness = false;
-    bool stories = false;                    // One story (story.h) in place of drawn faults.
+    Mode mode = Mode::safety;
     bool memory = false;                     // One node with the embedded engine, without Redis.
     std::uint32_t nodes = 3, shards = 1, partitions = 2;
     std::uint32_t users = 5, tabs = 8, channels = 3;
@@ -72,6 +79,8 @@ struct Options {
     Duration heartbeat = 1s, linger = 5s, lease = 8500ms;
 };
 
+// From low to high, both included.
+Duration between(Rng& rng, Duration low, Duration high);
 // What a seed draws; the command line may change it afterwards.
 Options draw_options(std::uint64_t seed, Mode mode);
 std::vector<Fault> draw_faults(const Options& options);

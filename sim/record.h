@@ -46,10 +46,13 @@ class Record {
     std::vector<Hold> holds;
     std::vector<Told> told;
     std::vector<Told> farewells;             // `unsubscribed`, when it was answered: a node does one request after another.
-    std::vector<Interval> redis_away;        // Answered nobody ...
-    std::vector<Interval> redis_slow;        // ... or late.
+    struct Away : Interval {
+        bool new_primary = false;            // It began in a split, and ails its new primary alone.
+    };
+    std::vector<Away> redis_away;            // Answered nobody ...
+    Intervals redis_slow;                    // ... or late.
     // No node could write, and all noticed: none had a way to Redis for 1.5 heartbeats, or all slept for one, by the slowest clock.
-    std::vector<Interval> standstills;
+    Intervals standstills;
     std::vector<Instant> losses;             // Of what Redis held, all or the last of it.
     std::map<std::pair<std::uint32_t, std::uint64_t>, NodeLife> lives;
 

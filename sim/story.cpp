@@ -1,8 +1,6 @@
 #include "story.h"
 
-#include <algorithm>
-
-#include "base/random.h"
+#include <utility>
 
 namespace starling::sim {
 
@@ -18,9 +16,7 @@ struct Author {
     Duration begins;                         // The traveller is at home by then.
     Story story;
 
-    Duration between(Duration low, Duration high) {
-        return low + Duration(static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
-    }
+    Duration between(Duration low, Duration high) { return sim::between(rng, low, high); }
     void fault(FaultKind kind, Duration at, Duration lasts, std::uint32_t node = 0) {
         story.faults.push_back({.kind = kind, .at = at, .lasts = lasts, .node = node, .amount = 0});
     }

@@ -75,10 +75,9 @@ void World::violation(std::string what) {
 bool World::demands_speed(std::uint32_t node) const {
     if (options_.next_breaks) { return false; }   // What broke a chain is found by the next look.
     if (quiet_ && now() > faults_end_ + 12s) { return true; }
-    if (!options_.liveness || node != 0) { return false; }
-    for (const auto* times : {&record_.redis_away, &record_.redis_slow}) {
-        for (const auto& away : *times) { if (now() >= away.from && now() < away.to + 6s) { return false; } }
-    }
+    if (options_.mode != Mode::liveness || node != 0) { return false; }
+    const auto here = [&](const Interval& trouble) { return now() >= trouble.from && now() < trouble.to + 6s; };
+    if (std::ranges::any_of(record_.redis_away, here) || std::ranges::any_of(record_.redis_slow, here)) { return false; }
     return now() > Instant(3s);
 }
 
@@ -88,7 +87,7 @@ std::optional<std::string> World::run() {
         schedule_.after(Duration(1ms) * rng_.below(300), [this, i] { start_node(i); });
     }
     for (auto& client : clients_) { client->start(); }
-    if (options_.stories) {
+    if (options_.mode == Mode::stories) {
         for (const Move& move : draw_story(options_).moves) {
             schedule_.at(Instant(move.at), [this, move] { clients_[Story::kTraveller]->move(move); });
         }

@@ -1,4 +1,4 @@
-// Rules that only a story of the simulator needs (docs/decisions/0015): what each does, with the rule and without it.
+// R7 to R10, which only stories of the simulator need (docs/decisions/0015), with the rule and without it; and a corner of R3.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
